@@ -45,7 +45,9 @@ class TrustDomain:
                 "and nothing else (SPIFFE-ID §2.1)"
             )
         if len(self.name) > MAX_TRUST_DOMAIN:
-            raise BadName(f"a trust domain of {len(self.name)} bytes is over {MAX_TRUST_DOMAIN} (SPIFFE-ID §2.3)")
+            raise BadName(
+                f"a trust domain of {len(self.name)} bytes is over {MAX_TRUST_DOMAIN} (SPIFFE-ID §2.3)"
+            )
 
     def __str__(self) -> str:
         return self.name
@@ -87,7 +89,9 @@ class SpiffeId:
             raise BadName(f"a SPIFFE ID of {len(text)} characters is over {MAX_SPIFFE_ID} (SPIFFE-ID §2.3)")
         scheme, colon, rest = text.partition("://")
         if not colon or scheme != "spiffe":
-            raise BadName(f"{shown(text)} is not a SPIFFE ID: it does not begin with spiffe:// (SPIFFE-ID §2)")
+            raise BadName(
+                f"{shown(text)} is not a SPIFFE ID: it does not begin with spiffe:// (SPIFFE-ID §2)"
+            )
         authority, *segments = rest.split("/")
         return cls(TrustDomain(authority), tuple(segments))
 
@@ -152,7 +156,9 @@ class LinkerdName:
                 f"trust domain {shown(self.trust_domain.name)} cannot end a DNS name, so Linkerd has no names in it"
             )
         if len(str(self)) > _MAX_SUBDOMAIN:
-            raise BadName(f"Linkerd's name for {self.service_account} has {len(str(self))} bytes, over {_MAX_SUBDOMAIN}")
+            raise BadName(
+                f"Linkerd's name for {self.service_account} has {len(str(self))} bytes, over {_MAX_SUBDOMAIN}"
+            )
 
     def __str__(self) -> str:
         account = self.service_account

@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from functools import cached_property
+from typing import Protocol
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding
 
+from meshca.keys.algorithms import Algorithm, algorithm_of
 from meshca.keys.signer import Signer
 
 
@@ -30,9 +32,24 @@ class Authority:
         return self.chain[0]
 
     @cached_property
+    def algorithm(self) -> Algorithm:
+        """How the issuer's key signs."""
+        return algorithm_of(self.signer.public_key)
+
+    @cached_property
+    def issuer_name(self) -> bytes:
+        """DER, as leaves carry it."""
+        return self.issuer.subject.public_bytes()
+
+    @cached_property
+    def key_identifier(self) -> bytes:
+        """The issuer's subject key identifier. A chain without one was refused when it was judged."""
+        return self.issuer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value.key_identifier
+
+    @cached_property
     def not_before(self) -> datetime:
-        """The latest beginning among the chain and the roots that may anchor it: no leaf begins earlier."""
-        return max(certificate.not_valid_before_utc for certificate in self.chain)
+        """The latest beginning in the chain: no leaf begins earlier."""
+        return max(certificate.not_valid_before_utc for certificate in (*self.chain, *self._anchor))
 
     @cached_property
     def not_after(self) -> datetime:
@@ -59,3 +76,14 @@ class Authority:
     def roots_pem(self) -> str:
         """All roots in one text, the newest first."""
         return "".join(root.public_bytes(Encoding.PEM).decode() for root in self.roots)
+
+
+class Authorities(Protocol):
+    """Where the present authority comes from."""
+
+    def current(self) -> Authority:
+        """The newest snapshot. Raises Unavailable when there is none, or when it is older than the
+        bound on freshness: a process that cannot read the store must not go on signing."""
+
+    async def refresh(self) -> None:
+        """Read the store now, since the epoch was seen to have moved on. Raises Unavailable."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from typing import Any
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -28,22 +29,41 @@ KEY_TYPES = ("ecdsa-p256", "ecdsa-p384", "rsa-2048", "rsa-3072", "rsa-4096")
 
 @dataclass(frozen=True, slots=True)
 class Algorithm:
-    """A signature algorithm as it stands in a certificate."""
+    """A signature algorithm, as it stands in a certificate and as ``cryptography`` takes it."""
 
     oid: x509.ObjectIdentifier
     hash: hashes.HashAlgorithm
     identifier: bytes
-    """The DER AlgorithmIdentifier: without parameters for ECDSA (RFC 5758 §3.2), with NULL for RSA (RFC 4055 §5)."""
+    """DER AlgorithmIdentifier: without parameters for ECDSA (RFC 5758 §3.2), with NULL for RSA (RFC 4055 §5)."""
+    arguments: tuple[Any, ...]
+    """What follows signature and data in a public key's ``verify``, and data in a private key's ``sign``."""
+
+    def verifies(self, key: PublicKey, signature: bytes, tbs: bytes) -> bool:
+        """Whether the signature over these bytes is that of a key of this algorithm."""
+        try:
+            key.verify(signature, tbs, *self.arguments)
+        except InvalidSignature:
+            return False
+        return True
 
 
 _ECDSA_P256 = Algorithm(
-    SignatureAlgorithmOID.ECDSA_WITH_SHA256, hashes.SHA256(), bytes.fromhex("300a06082a8648ce3d040302")
+    SignatureAlgorithmOID.ECDSA_WITH_SHA256,
+    hashes.SHA256(),
+    bytes.fromhex("300a06082a8648ce3d040302"),
+    (ec.ECDSA(hashes.SHA256()),),
 )
 _ECDSA_P384 = Algorithm(
-    SignatureAlgorithmOID.ECDSA_WITH_SHA384, hashes.SHA384(), bytes.fromhex("300a06082a8648ce3d040303")
+    SignatureAlgorithmOID.ECDSA_WITH_SHA384,
+    hashes.SHA384(),
+    bytes.fromhex("300a06082a8648ce3d040303"),
+    (ec.ECDSA(hashes.SHA384()),),
 )
 _RSA = Algorithm(
-    SignatureAlgorithmOID.RSA_WITH_SHA256, hashes.SHA256(), bytes.fromhex("300d06092a864886f70d01010b0500")
+    SignatureAlgorithmOID.RSA_WITH_SHA256,
+    hashes.SHA256(),
+    bytes.fromhex("300d06092a864886f70d01010b0500"),
+    (padding.PKCS1v15(), hashes.SHA256()),
 )
 
 
@@ -58,19 +78,6 @@ def algorithm_of(key: PublicKey) -> Algorithm:
     if isinstance(key, rsa.RSAPublicKey):
         return _RSA
     raise Misconfigured(f"a key of type {type(key).__name__} cannot be used: use P-256, P-384 or RSA")
-
-
-def verify(key: PublicKey, signature: bytes, tbs: bytes) -> bool:
-    """Whether the signature over these bytes is the key's own."""
-    algorithm = algorithm_of(key)
-    try:
-        if isinstance(key, ec.EllipticCurvePublicKey):
-            key.verify(signature, tbs, ec.ECDSA(algorithm.hash))
-        else:
-            key.verify(signature, tbs, padding.PKCS1v15(), algorithm.hash)
-    except InvalidSignature:
-        return False
-    return True
 
 
 def generate(key_type: str) -> PrivateKey:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from cryptography.hazmat.primitives import serialization
-from cryptography.hazmat.primitives.asymmetric import ec, padding, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from meshca.errors import Misconfigured
 from meshca.keys.algorithms import PrivateKey, PublicKey, algorithm_of
@@ -17,10 +17,7 @@ class LocalSigner:
     def __init__(self, private_key: PrivateKey) -> None:
         self._private_key = private_key
         self._public_key = private_key.public_key()
-        algorithm = algorithm_of(self._public_key)
-        self._hash = algorithm.hash
-        self._ecdsa = ec.ECDSA(algorithm.hash)
-        self._padding = padding.PKCS1v15()
+        self._arguments = algorithm_of(self._public_key).arguments
 
     def __repr__(self) -> str:
         return f"<LocalSigner {type(self._public_key).__name__}>"
@@ -30,9 +27,7 @@ class LocalSigner:
         return self._public_key
 
     def sign(self, tbs: bytes) -> bytes:
-        if isinstance(self._private_key, ec.EllipticCurvePrivateKey):
-            return self._private_key.sign(tbs, self._ecdsa)
-        return self._private_key.sign(tbs, self._padding, self._hash)
+        return self._private_key.sign(tbs, *self._arguments)
 
     def pkcs8(self) -> bytes:
         """The private key as unencrypted PKCS#8 DER, for sealing and for the hand-over to a worker."""
@@ -58,7 +53,11 @@ class LocalSigner:
         try:
             key = serialization.load_pem_private_key(text, password=password)
         except TypeError:
-            need = "is encrypted: give its passphrase" if password is None else "is not encrypted: give no passphrase"
+            need = (
+                "is encrypted: give its passphrase"
+                if password is None
+                else "is not encrypted: give no passphrase"
+            )
             raise Misconfigured(f"the private key in {source} {need}") from None
         except ValueError:
             wrong = "" if password is None else ", or its passphrase is wrong"
@@ -69,6 +68,8 @@ class LocalSigner:
 def usable(key: object) -> PrivateKey:
     """The key itself when it is of a type with which we sign. Raises Misconfigured."""
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
-        raise Misconfigured(f"a private key of type {type(key).__name__} cannot be used: use P-256, P-384 or RSA")
+        raise Misconfigured(
+            f"a private key of type {type(key).__name__} cannot be used: use P-256, P-384 or RSA"
+        )
     algorithm_of(key.public_key())
     return key

@@ -61,6 +61,7 @@ class Root:
     id: str
     """The first 16 hexadecimal digits of the SHA-256 of its certificate."""
     certificate: x509.Certificate
+    spki_sha256: bytes
     state: RootState
 
 

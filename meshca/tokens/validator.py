@@ -22,16 +22,23 @@ class Proven:
     expires: datetime
     """The token's own end."""
     credential: str = ""
-    """The token's identifier (``jti``, ``credential-id``) where it has one; never the token."""
+    """The token's identifier as audit logs of Kubernetes write it (``JTI=…``); empty where it has none; never
+    the token."""
 
 
 class Validator(Protocol):
     """Proves a bearer's token for one cluster."""
 
-    async def prove(self, token: str, *, audiences: frozenset[str], now: datetime) -> Proven:
+    @property
+    def checks(self) -> tuple[str, ...]:
+        """The names of what is checked, in the order in which it is: what stands before the check that
+        refused has passed, which is how ``meshca explain token`` can tell it step by step."""
+
+    async def prove(self, token: str, *, audiences: frozenset[str], now: datetime, unbound: bool = False) -> Proven:
         """Prove that the token speaks for a service account of this cluster, to one of our audiences.
 
-        The caller has capped the token's size. Raises NotProven, whose ``check`` is one of the
-        validator's ``CHECKS``; Unavailable when what it needs cannot be reached in time, which is
-        never turned into a refusal.
+        A token that is bound to no pod is refused unless ``unbound``: the listener says whether it
+        takes such tokens (virtual machines have no other). The caller has capped the token's size.
+        Raises NotProven, whose ``check`` is one of ``checks``; Unavailable when what it needs cannot
+        be reached in time, which is never turned into a refusal.
         """

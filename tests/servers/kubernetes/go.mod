@@ -1,11 +1,12 @@
 // Kubernetes' API server and its client, built for the tests by scripts/servers.
 //
-// Kubernetes' own go.mod replaces its staging modules by folders that its module does not hold, so each of them is
-// replaced here by the published module of the same release.
+// Building takes about 5 minutes on 2 cores.
 //
-// Building takes about 6 minutes on 2 cores.
+// Kubernetes' own go.mod replaces its staging modules by folders that its module does not hold, so each of
+// them is replaced here by the published module of the same release.
 //
-// To change the version: edit the number everywhere here and in ldflags, then run `go mod tidy` in this folder.
+// To change the version: edit the number everywhere here and in ldflags, then run in this folder
+// `GOFLAGS=-mod=mod GOTOOLCHAIN=local go mod tidy`.
 module meshca.invalid/servers/kubernetes
 
 go 1.26.0

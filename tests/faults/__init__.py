@@ -1,0 +1,1 @@
+"""What makes real servers late, refused, cut, throttled or torn."""

@@ -1,0 +1,12 @@
+// etcd's own main package, under the name that people know it by.
+package main
+
+import (
+	"os"
+
+	"go.etcd.io/etcd/server/v3/etcdmain"
+)
+
+func main() {
+	etcdmain.Main(os.Args)
+}
