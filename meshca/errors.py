@@ -25,14 +25,14 @@ _SHOWN = 120
 
 
 def shown(value: object, *, limit: int = _SHOWN) -> str:
-    """Text from outside as it may stand in a message or a log: quoted, escaped, at most ``limit`` long.
+    """Text from outside as it may stand in a message or a log: its first ``limit`` characters, quoted.
 
     Newlines, control characters, bidirectional overrides and other non-ASCII characters come out
     escaped, so that nobody forges a log line (``ca-practice.md`` §6 cases 35 and 36).
     """
     text = value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
-    cut = text if len(text) <= limit else text[:limit] + "…"
-    return ascii(cut).replace("\\u2026", "…")
+    quoted = ascii(text[:limit])
+    return quoted if len(text) <= limit else f"{quoted}…"
 
 
 class MeshcaError(Exception):

@@ -25,7 +25,9 @@ def admin(server: str) -> Iterator[AdminStub]:
     """A client of the admin API. Raises Misconfigured for an address that is none, and turns what
     gRPC raises inside the block into a sentence: Unavailable, or MeshcaError with the server's own words."""
     if not server.startswith("unix:/"):
-        raise Misconfigured(f"the server {shown(server)} is not unix:/path: set --server or MESHCA_SERVER to its admin socket")
+        raise Misconfigured(
+            f"the server {shown(server)} is not unix:/path: set --server or MESHCA_SERVER to its admin socket"
+        )
     quiet()
     import grpc
 
@@ -34,7 +36,7 @@ def admin(server: str) -> Iterator[AdminStub]:
     # A socket has no host; without this, grpc would send its percent-encoded path as :authority.
     with grpc.insecure_channel(server, options=[("grpc.default_authority", "localhost")]) as channel:
         try:
-            yield AdminStub(channel)  # type: ignore[no-untyped-call] # generated
+            yield AdminStub(channel)
         except grpc.RpcError as error:
             raise sentence(error, server) from None
 

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
 
 from meshca.cli.exits import ExitCode
 from meshca.cli.options import DEFAULT_CONFIG, DEFAULT_SERVER, Config, Output, Server, Settings
 from meshca.cli.output import Format
+
+if TYPE_CHECKING:
+    from meshca.config import Problem
 
 _PROBLEM = ("path", "place", "seen", "remedy")
 _FINDING = ("writer", "rows", "fault")
@@ -33,24 +37,12 @@ def configuration(
     import os
 
     from meshca.cli.output import print_list, print_object, yaml_text
-    from meshca.config import Config as Loaded
-    from meshca.config import examine, load, shown_effective
+    from meshca.config import examine, shown_effective
 
-    overrides = settings or ()
-    judged = examine(config, environ=os.environ, overrides=overrides)
-    if not isinstance(judged, Loaded):
-        if output is Format.TABLE or show:
-            load(config, environ=os.environ, overrides=overrides)  # raises, with every problem in its message
-        print_list(
-            (
-                {"path": ".".join(map(str, each.path)), "place": each.place, "seen": each.seen, "remedy": each.remedy}
-                for each in ([] if isinstance(judged, Loaded) else judged)
-            ),
-            _PROBLEM,
-            output,
-        )
-        raise typer.Exit(ExitCode.FAILED)
-    if not show:
+    judged = examine(config, environ=os.environ, overrides=settings or ())
+    if isinstance(judged, tuple):
+        _refuse(config, judged, output)
+    elif not show:
         if output is Format.TABLE:
             typer.echo(f"{config}: no problem found")
         else:
@@ -59,6 +51,20 @@ def configuration(
         print_object(shown_effective(judged), output)
     else:
         typer.echo(yaml_text(shown_effective(judged)), nl=False)
+
+
+def _refuse(path: Path, problems: tuple[Problem, ...], output: Format) -> NoReturn:
+    from meshca.cli.output import print_list
+    from meshca.config.problems import report, written
+    from meshca.errors import Misconfigured, shown
+
+    if output is Format.TABLE:
+        raise Misconfigured(report(problems, f"the configuration {shown(path)}"))
+    rows = (
+        {"path": written(each.path), "place": each.place, "seen": each.seen, "remedy": each.remedy} for each in problems
+    )
+    print_list(rows, _PROBLEM, output)
+    raise typer.Exit(ExitCode.FAILED)
 
 
 def ledger(output: Output = Format.TABLE, server: Server = DEFAULT_SERVER) -> None:

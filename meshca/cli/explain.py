@@ -32,7 +32,8 @@ File = Annotated[Path, typer.Argument(metavar="FILE", help="The file that holds 
 
 def register(app: typer.Typer) -> None:
     explain = typer.Typer(
-        no_args_is_help=True, help="Why a token or a CSR is accepted or refused, check by check; exit code 1 when refused."
+        no_args_is_help=True,
+        help="Why a token or a CSR is accepted or refused, check by check; exit code 1 when refused.",
     )
     explain.command("token")(token)
     explain.command("csr")(csr)

@@ -13,9 +13,11 @@ from meshca.cli.options import DEFAULT_CONFIG, Config, Output, Settings
 from meshca.cli.output import Format
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from meshca.config import Config as Loaded
-    from meshca.operator.init import Founding, GivenRoot, NewRoot
-    from meshca.rotation.authority_set import AuthoritySet
+    from meshca.operator.init import GivenRoot, NewRoot
+    from meshca.rotation.authority_set import AuthoritySet, AuthorityStore
 
 ROOT_KEY_TYPE = "ecdsa-p256"
 ROOT_LIFETIME = "3650d"
@@ -32,8 +34,8 @@ def init(
         Path | None,
         typer.Option(
             metavar="FILE",
-            help="Take this root (PEM; of a chain, all certificates from the signing one to the anchor), "
-            "unless root.certificate of the configuration is there already.",
+            help="Take this root (PEM; of a chain, all certificates from the signing one to the anchor). Unless given, "
+            "the one that the configuration names is taken, or made when it is missing.",
         ),
     ] = None,
     root_key: Annotated[
@@ -41,10 +43,18 @@ def init(
         typer.Option(metavar="FILE", help="The key of that root; unless given, it is looked for in the same file."),
     ] = None,
     root_passphrase_file: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="The passphrase of the root's key, to read or to encrypt it with.")
+        Path | None,
+        typer.Option(metavar="FILE", help="The passphrase of the root's key, to read or to encrypt it with."),
     ] = None,
-    root_key_type: Annotated[str, typer.Option(help="The type of a new root's key.")] = ROOT_KEY_TYPE,
-    root_lifetime: Annotated[str, typer.Option(help="How long a new root is valid.")] = ROOT_LIFETIME,
+    root_key_type: Annotated[
+        str,
+        typer.Option(
+            metavar="TYPE", help="The type of a new root's key: ecdsa-p256, ecdsa-p384 or rsa-2048 to rsa-4096."
+        ),
+    ] = ROOT_KEY_TYPE,
+    root_lifetime: Annotated[
+        str, typer.Option(metavar="DURATION", help="How long a new root is valid.")
+    ] = ROOT_LIFETIME,
     if_needed: Annotated[bool, typer.Option("--if-needed", help="Succeed when it was done before.")] = False,
     output: Output = Format.TABLE,
 ) -> None:
@@ -58,6 +68,7 @@ def init(
     from meshca.config import load
     from meshca.config.notation import parse_duration
     from meshca.errors import Misconfigured
+    from meshca.operator.init import AlreadyInitialised
 
     loaded = load(config, environ=os.environ, overrides=settings or ())
     if root_cert is None and root_key is not None:
@@ -74,9 +85,18 @@ def init(
         key_type=root_key_type,
         lifetime=lifetime,
     )
-    first, made = found(loaded, root, if_needed=if_needed)
-    print_object(_summary(first, created=made), output)
-    if root_cert is not None and made and (loaded.root.certificate, loaded.root.key) != (root_cert, root_key or root_cert):
+    try:
+        first, created = found(loaded, root), True
+    except AlreadyInitialised as error:
+        if not if_needed:
+            raise
+        first, created = error.present, False
+    print_object(_summary(first, created=created), output)
+    if (
+        root_cert is not None
+        and created
+        and (loaded.root.certificate, loaded.root.key) != (root_cert, root_key or root_cert)
+    ):
         notice(
             f"note: the next issuer is signed with the root that the configuration names: "
             f"set root.certificate to {root_cert} and root.key to {root_key or root_cert}"
@@ -106,16 +126,15 @@ def choose_root(
     return NewRoot(files=files, key_type=key_type, lifetime=lifetime)
 
 
-def found(config: Loaded, root: NewRoot | GivenRoot, *, if_needed: bool) -> tuple[AuthoritySet, bool]:
-    """Make the store and its first authority set. Returns the set, and whether it was made now.
+def found(config: Loaded, root: NewRoot | GivenRoot) -> AuthoritySet:
+    """Make the store and its first authority set.
 
-    Raises what :func:`meshca.operator.init.initialise` raises; a database file that was made for it is
-    then removed.
+    Raises what :func:`meshca.operator.init.initialise` raises; a database that was made for it is then
+    removed.
     """
     from meshca.clock import utc_now
     from meshca.names import TrustDomain
     from meshca.operator.init import Founding, initialise
-    from meshca.store import ControlStore
 
     founding = Founding(
         trust_domain=TrustDomain(config.trust_domain),
@@ -125,8 +144,42 @@ def found(config: Loaded, root: NewRoot | GivenRoot, *, if_needed: bool) -> tupl
         issuer_lifetime=config.issuer.lifetime,
         fingerprints=config.root.fingerprints,
     )
-    with _database(config), contextlib.closing(ControlStore(config.store.url)) as store:
-        present = store.authorities.read()
-        if present is not None and if_needed:
-            return present, False
-        return initialise(founding, store=store.authorities, now=utc_now()), True
+    return initialise(
+        founding, store=lambda: _opened(config.store.url), store_files=_files_of(config.store.url), now=utc_now()
+    )
+
+
+@contextlib.contextmanager
+def _opened(url: str) -> Iterator[AuthorityStore]:
+    from meshca.cli.files import folder
+    from meshca.store import ControlStore
+
+    for path in _files_of(url)[:1]:
+        folder(path.parent)
+    store = ControlStore(url, create=True)
+    try:
+        yield store.authorities
+    finally:
+        store.close()
+
+
+def _files_of(url: str) -> tuple[Path, ...]:
+    """The files of an SQLite database; the first is the database itself."""
+    path = url.removeprefix("sqlite:///")
+    return tuple(Path(path + suffix) for suffix in ("", "-wal", "-shm", "-journal"))
+
+
+def _summary(present: AuthoritySet, *, created: bool) -> dict[str, object]:
+    from meshca.roots.judge import fingerprint
+
+    issuer, root = present.active, present.roots[0].certificate
+    return {
+        "created": created,
+        "trust_domain": present.trust_domain,
+        "epoch": present.epoch,
+        "root": root.subject.rfc4514_string(),
+        "root_fingerprint": fingerprint(root),
+        "root_not_after": f"{root.not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
+        "issuer": issuer.id,
+        "issuer_not_after": f"{issuer.chain[0].not_valid_after_utc:%Y-%m-%dT%H:%M:%SZ}",
+    }

@@ -12,9 +12,7 @@ from meshca.cli.output import Format
 DEFAULT_CONFIG = Path("/etc/meshca/meshca.yaml")
 DEFAULT_SERVER = "unix:/run/meshca/admin.sock"
 
-Config = Annotated[
-    Path, typer.Option("--config", metavar="FILE", help="The configuration.", show_default=True)
-]
+Config = Annotated[Path, typer.Option("--config", metavar="FILE", help="The configuration.", show_default=True)]
 
 Settings = Annotated[
     list[str] | None,
@@ -25,9 +23,7 @@ Settings = Annotated[
     ),
 ]
 
-Output = Annotated[
-    Format, typer.Option("--output", "-o", help="A table to read, or JSON or YAML for programs.")
-]
+Output = Annotated[Format, typer.Option("--output", "-o", help="A table to read, or JSON or YAML for programs.")]
 
 Server = Annotated[
     str,

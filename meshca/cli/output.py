@@ -33,9 +33,7 @@ class Format(enum.StrEnum):
 
 def record(message: Message, *, without: Collection[str] = ()) -> dict[str, Any]:
     """A message of the admin API with all its fields, set or not, in the order of their declaration."""
-    return {
-        field.name: _value(message, field.name) for field in message.DESCRIPTOR.fields if field.name not in without
-    }
+    return {field.name: _value(message, field.name) for field in message.DESCRIPTOR.fields if field.name not in without}
 
 
 def _value(message: Message, name: str) -> Any:

@@ -10,8 +10,8 @@ from __future__ import annotations
 from meshca.config.address import Address
 from meshca.config.authority import Csr, Issuer, Leaf, Root
 from meshca.config.callers import ApiServer, Audiences, Cluster, Jwks, Match, PolicyRule
+from meshca.config.doors import Http, Limits, Listener
 from meshca.config.effective import shown_effective, to_yaml
-from meshca.config.listeners import Http, Limits, Listener
 from meshca.config.load import examine, load
 from meshca.config.model import Config, Ledger, Rotation, Store
 from meshca.config.problems import Problem

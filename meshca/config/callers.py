@@ -57,9 +57,10 @@ class Jwks(Section):
     ca_file: File | None = None
     """PEM file of the roots that the server of `url` is verified with. Unless set, those of the system."""
     refresh: Duration = timedelta(minutes=5)
-    """How often the keys are read anew. A key that the cluster withdrew goes on being accepted for this long."""
+    """With `url`: how often the keys are read anew. A key that the cluster withdrew is accepted for this long. While
+    reading fails, the last good keys serve for an hour, or three times this where that is longer."""
     timeout: Duration = timedelta(seconds=5)
-    """The deadline of one fetch. While it fails, the keys that were last read go on being used."""
+    """The deadline of one fetch from `url`. Callers wait for one only when there are no keys, or a new one is named."""
 
 
 class Cluster(Section):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, get_args, get_type_hints
 
 from meshca.config.model import Config
@@ -19,10 +19,8 @@ class Declared:
     attribute: str
     path: tuple[str, ...]
     """With ``0`` after the name of a list whose items are sections."""
-
-    @property
-    def hint(self) -> Any:
-        return get_type_hints(self.owner, include_extras=True)[self.attribute]
+    hint: Any
+    """The type as it is written, with what is annotated."""
 
     @cached_property
     def section(self) -> type[Section] | None:
@@ -36,8 +34,9 @@ class Declared:
 
 def declared(owner: type[Section] = Config, above: tuple[str, ...] = ()) -> Iterator[Declared]:
     """All fields below a section in the order of their declaration, each followed by those inside it."""
+    hints = get_type_hints(owner, include_extras=True)
     for attribute, field in owner.model_fields.items():
-        one = Declared(owner, attribute, (*above, field.alias or attribute))
+        one = Declared(owner, attribute, (*above, field.alias or attribute), hints[attribute])
         yield one
         if one.section is not None:
             yield from declared(one.section, (*one.path, "0") if one.is_list else one.path)
@@ -46,7 +45,7 @@ def declared(owner: type[Section] = Config, above: tuple[str, ...] = ()) -> Iter
 def known_names(path: Sequence[str | int]) -> list[str]:
     """The names of the fields of the section at a path; empty where there is none."""
     form = tuple("0" if isinstance(part, int) else part for part in path)
-    return [each.path[-1] for each in declared() if each.path[:-1] == form]
+    return [name for *above, name in _paths() if tuple(above) == form]
 
 
 def nearest(path: Sequence[str | int]) -> list[str]:
@@ -58,7 +57,13 @@ def nearest(path: Sequence[str | int]) -> list[str]:
     close = get_close_matches(name, known_names(path[:-1]), n=1)
     if close:
         return [".".join((*above, close[0]))]
-    return [".".join(each.path) for each in declared() if each.path[-1] == name]
+    return [".".join(path) for path in _paths() if path[-1] == name]
+
+
+@cache
+def _paths() -> tuple[tuple[str, ...], ...]:
+    """Walking all models takes milliseconds, and a file may be full of unknown names."""
+    return tuple(each.path for each in declared())
 
 
 def _parts(hint: Any) -> Iterator[Any]:

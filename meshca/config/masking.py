@@ -9,27 +9,28 @@ from meshca.errors import shown
 
 MASK = "***"
 
-_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:(//)?")
+_SCHEME = re.compile(r"\s*[A-Za-z][A-Za-z0-9+.-]*://")
+_DATABASE = re.compile(r"(postgres|postgresql|mysql|mariadb|sqlite)(\+[a-z]+)?:(//)?")
 _PARAMETER = re.compile(r"([?&;][^=&;#]*)=[^&;#]*")
 _PLAIN_SQLITE = re.compile(r"sqlite:[^@?#;]*")
 
 
 def masked(text: str) -> str:
-    """The text without the passwords of a URL: those between the user and the host, and the values of its query.
+    """The text; of a URL, without what may be a password: what is between the user and the host, and the values of
+    its query."""
+    scheme = _SCHEME.match(text)
+    if scheme is None:
+        return text
+    return scheme[0] + _PARAMETER.sub(rf"\1={MASK}", _without_password(text[scheme.end() :]))
 
-    The last ``@`` ends the password, since people forget to escape one inside it. A text without a
-    scheme is masked when it reads like ``user:password@host``.
-    """
+
+def _without_password(text: str) -> str:
+    """``user:***@host``. The last ``@`` ends the password, since people forget to escape one inside it."""
     before, at, after = text.rpartition("@")
-    scheme = _SCHEME.match(before)
-    start = scheme.end() if scheme and scheme[1] else 0
-    user, colon, _ = before[start:].partition(":")
-    if colon:
-        before = f"{before[:start]}{user}:{MASK}"
-    elif at and start:
-        before = f"{before[:start]}{MASK}"
-    whole = before + at + after
-    return _PARAMETER.sub(rf"\1={MASK}", whole) if "://" in whole else whole
+    user, colon, _ = before.partition(":")
+    if not at or user.startswith("/"):  # without a host it is the path of a file
+        return text
+    return f"{user}:{MASK}@{after}" if colon else f"{MASK}@{after}"
 
 
 def seen(path: Sequence[str | int], value: object) -> str:
@@ -44,6 +45,8 @@ def seen(path: Sequence[str | int], value: object) -> str:
         return "nothing"
     text = str(value)
     if path[:1] == ("store",) and not _PLAIN_SQLITE.fullmatch(text):
-        scheme = _SCHEME.match(text)
+        scheme = _DATABASE.match(text)
         return shown(f"{scheme[0] if scheme else ''}{MASK}")
+    if _SCHEME.match(text) is None and re.search(r":.*@", text, re.DOTALL):
+        text = _without_password(text)  # not a URL, and yet it may have been meant as one
     return shown(masked(text))

@@ -17,6 +17,9 @@ Path = tuple[str | int, ...]
 """The way to a field: names, and indices into lists."""
 
 
+_REPORTED = 100
+
+
 @dataclass(frozen=True, slots=True)
 class Problem:
     """One thing that an operator must change."""
@@ -44,9 +47,11 @@ def _plain(name: str) -> str:
 
 
 def report(problems: Sequence[Problem], source: str) -> str:
-    """The text of a Misconfigured: one problem a line."""
+    """The text of a Misconfigured: one problem a line. Of a file that is no configuration at all, the first ones."""
     count = "a problem" if len(problems) == 1 else f"{len(problems)} problems"
-    return "\n  ".join([f"{source} has {count}:", *map(str, problems)])
+    if len(problems) > _REPORTED:
+        count += f", of which the first {_REPORTED} are"
+    return "\n  ".join([f"{source} has {count}:", *map(str, problems[:_REPORTED])])
 
 
 def from_validation(errors: Iterable[ErrorDetails]) -> list[Problem]:

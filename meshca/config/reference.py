@@ -62,13 +62,13 @@ Only `trust_domain` has no default. A configuration of two clusters, with a root
 {EXAMPLE}```
 
 - Settings count in this order: the default, the file, the environment, `--set`.
-- `{PREFIX}LEAF__LIFETIME=20s` in the environment and `--set leaf.lifetime=20s` set `leaf.lifetime`. Items of lists go by
-  their number: `{PREFIX}CLUSTERS__0__NAME`, `clusters.0.name`; a list that is not in the file begins as its default, and the
-  number after the last one adds an item. The value is taken literally; in brackets or braces it is YAML. No other
-  variable configures anything, and an unknown `{PREFIX}…` is refused.
+- `{PREFIX}LEAF__LIFETIME=20s` in the environment and `--set leaf.lifetime=20s` set `leaf.lifetime`. Items of lists
+  go by their number: `{PREFIX}CLUSTERS__0__NAME`, `clusters.0.name`; a list that is not in the file begins as its
+  default, and the number after the last one adds an item. The value is taken literally; in brackets or braces it is
+  YAML. No other variable configures anything, and an unknown `{PREFIX}…` is refused.
 - `null`, or nothing after the colon, means the default.
-- A duration is whole numbers with units: `30d`, `24h`, `10m`, `20s`, `500ms`, `1h30m`. A fraction is `50%` or `0.5`. A size
-  is bytes: `65536`, `64KiB`, `1MiB`.
+- A duration is whole numbers with units: `30d`, `24h`, `10m`, `20s`, `500ms`, `1h30m`. A fraction is `50%` or `0.5`.
+  A size is bytes: `65536`, `64KiB`, `1MiB`.
 - YAML's anchors, aliases and tags are not taken, and no name may stand twice.
 """
 
@@ -155,7 +155,7 @@ def _default(field: FieldInfo) -> str:
     if field.is_required():
         return "**must be set**"
     if field.default_factory is not None:
-        return "default below"
+        return "default in the text"
     return f"default {_written(field.default)}" if field.default not in (None, ()) else "unset"
 
 

@@ -20,7 +20,7 @@ MAX_FILE = 64 * 1024 * 1024
 """Bytes of a block-list: about a million keys. All of Debian's take about 20 MB."""
 
 _HASH = 32
-_LINE = re.compile(rb"(?:(?P<hash>[0-9a-f]{64})[ \t]*)?(?:#.*)?\r?")
+_LINE = re.compile(rb"(?P<hash>[0-9a-f]{64})?[ \t]*(?:#.*)?\r?")
 
 
 @dataclass(frozen=True, slots=True, repr=False)

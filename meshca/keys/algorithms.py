@@ -32,7 +32,7 @@ class Algorithm:
     """A signature algorithm, as it stands in a certificate and as ``cryptography`` takes it."""
 
     oid: x509.ObjectIdentifier
-    hash: hashes.HashAlgorithm
+    hash: hashes.SHA256 | hashes.SHA384
     identifier: bytes
     """DER AlgorithmIdentifier: without parameters for ECDSA (RFC 5758 §3.2), with NULL for RSA (RFC 4055 §5)."""
     arguments: tuple[Any, ...]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
@@ -40,7 +41,7 @@ class LocalSigner:
         """Raises Misconfigured when the bytes are not a private key of a type that we use."""
         try:
             key = serialization.load_der_private_key(der, password=None)
-        except ValueError:
+        except (ValueError, TypeError, UnsupportedAlgorithm):
             raise Misconfigured("the stored issuer key is not a PKCS#8 private key") from None
         return cls(usable(key))
 
@@ -52,14 +53,14 @@ class LocalSigner:
         """
         try:
             key = serialization.load_pem_private_key(text, password=password)
-        except TypeError:
+        except TypeError as error:
             need = (
-                "is encrypted: give its passphrase"
-                if password is None
-                else "is not encrypted: give no passphrase"
+                "is not encrypted: give no passphrase"
+                if "is not encrypted" in str(error)
+                else "is encrypted: give its passphrase"
             )
             raise Misconfigured(f"the private key in {source} {need}") from None
-        except ValueError:
+        except (ValueError, UnsupportedAlgorithm):
             wrong = "" if password is None else ", or its passphrase is wrong"
             raise Misconfigured(f"{source} holds no readable PEM private key{wrong}") from None
         return cls(usable(key))
@@ -68,8 +69,6 @@ class LocalSigner:
 def usable(key: object) -> PrivateKey:
     """The key itself when it is of a type with which we sign. Raises Misconfigured."""
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
-        raise Misconfigured(
-            f"a private key of type {type(key).__name__} cannot be used: use P-256, P-384 or RSA"
-        )
+        raise Misconfigured(f"a private key of type {type(key).__name__} cannot be used: use P-256, P-384 or RSA")
     algorithm_of(key.public_key())
     return key

@@ -10,7 +10,8 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -62,28 +63,52 @@ class Founding:
     """When there are any: the only roots under which an issuer may chain (``sha256:…``)."""
 
 
-def initialise(founding: Founding, *, store: AuthorityStore, now: datetime) -> AuthoritySet:
-    """Store the first authority set: epoch 1, bundle sequence 1, one root, one active issuer.
+class AlreadyInitialised(Conflict):
+    """The store has an authority set of this trust domain; nothing was changed."""
 
-    Raises Conflict when the store has a set already, or another run stored one first; Misconfigured
-    when the root, its key or the key-encryption key cannot be used; Unavailable when the store
-    cannot be reached. Whenever it raises, the store is as it was and no file of this run remains.
-    """
-    with _alone(founding.kek_file.parent):
-        _refuse_second(store.read())
-        with _removed_on_failure(_written(founding)):
-            first = _first_set(founding, now)
-            if store.create(first).active.id != first.active.id:
-                raise Conflict("another `meshca init` came first: its authority set stands, and this one is thrown away")
-            return first
-
-
-def _refuse_second(present: AuthoritySet | None) -> None:
-    if present is not None:
-        raise Conflict(
+    def __init__(self, present: AuthoritySet) -> None:
+        super().__init__(
             f"already initialised: trust domain {present.trust_domain}, epoch {present.epoch}, "
             f"active issuer {present.active.id}; nothing was changed"
         )
+        self.present = present
+
+
+OpenStore = Callable[[], AbstractContextManager[AuthorityStore]]
+"""Opens the store, and makes it when it is missing."""
+
+
+def initialise(
+    founding: Founding, *, store: OpenStore, store_files: Sequence[Path] = (), now: datetime
+) -> AuthoritySet:
+    """Store the first authority set: epoch 1, bundle sequence 1, one root, one active issuer.
+
+    ``store_files`` are the files that opening the store may make. Raises AlreadyInitialised, or
+    Conflict when the set that is there is another trust domain's or another run is at work;
+    Misconfigured when the root, its key or the key-encryption key cannot be used; Unavailable when the
+    store cannot be reached. Whenever it raises, the store is as it was and no file of this run remains.
+    """
+    with (
+        _alone(founding.kek_file.parent),
+        _removed_on_failure((*_written(founding), *store_files)),
+        store() as authorities,
+    ):
+        _refuse_second(authorities.read(), founding.trust_domain)
+        first = _first_set(founding, now)
+        if authorities.create(first).active.id != first.active.id:
+            raise Conflict("another `meshca init` came first: its authority set stands, and this one is thrown away")
+        return first
+
+
+def _refuse_second(present: AuthoritySet | None, trust_domain: TrustDomain) -> None:
+    if present is None:
+        return
+    if present.trust_domain != trust_domain.name:
+        raise Conflict(
+            f"the store belongs to trust domain {present.trust_domain}, and the configuration says {trust_domain}: "
+            "a trust domain cannot be changed; use another store"
+        )
+    raise AlreadyInitialised(present)
 
 
 def _first_set(founding: Founding, now: datetime) -> AuthoritySet:
@@ -92,7 +117,10 @@ def _first_set(founding: Founding, now: datetime) -> AuthoritySet:
     _expect(anchor, founding.fingerprints)
     kek = _kek(founding.kek_file)
     root = Root(
-        id=fingerprint(anchor).removeprefix("sha256:")[:16], certificate=anchor, spki_sha256=spki_sha256(anchor.public_key()), state=RootState.ACTIVE
+        id=fingerprint(anchor).removeprefix("sha256:")[:16],
+        certificate=anchor,
+        spki_sha256=spki_sha256(anchor.public_key()),  # type: ignore[arg-type] # hashed only
+        state=RootState.ACTIVE,
     )
     issuer, signer = staged_issuer(
         key_type=founding.issuer_key_type, kek=kek, root_id=root.id, because="meshca init", now=now
@@ -125,9 +153,7 @@ def _root(founding: Founding, now: datetime) -> HeldRoot:
         )
     for path in (root.files.key, root.files.certificate):
         _make_folder(path.parent)
-    create_root(
-        root.files, founding.trust_domain, key_type=root.key_type, lifetime=root.lifetime, now=now
-    )
+    create_root(root.files, founding.trust_domain, key_type=root.key_type, lifetime=root.lifetime, now=now)
     return open_root(root.files)
 
 

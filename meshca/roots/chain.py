@@ -24,15 +24,17 @@ def in_order(certificates: Sequence[x509.Certificate], key: PublicKey) -> tuple[
     current = next((each for each in left if _spki(each) == spki_of(key)), None)
     if current is None:
         names = ", ".join(f"'{subject(each)}'" for each in left) or "none"
-        raise Misconfigured(f"the root's key belongs to none of its certificates ({names}): give the key of one of them")
+        raise Misconfigured(
+            f"the root's key belongs to none of its certificates ({names}): give the key of one of them"
+        )
     chain = [current]
     left.remove(current)
     while not signed_by(current, current):
         parent = next((each for each in left if signed_by(current, each)), None)
         if parent is None:
             raise Misconfigured(
-                f"the chain of the root ends at '{subject(current)}', which '{current.issuer.rfc4514_string()}' signed: "
-                "add the certificates up to the self-signed anchor"
+                f"the chain of the root ends at '{subject(current)}', which "
+                f"'{current.issuer.rfc4514_string()}' signed: add the certificates up to the self-signed anchor"
             )
         chain.append(parent)
         left.remove(parent)

@@ -13,6 +13,7 @@ from meshca.config.callers import Match
 from meshca.config.doors import Limits as LimitsConfig
 from meshca.csr import BlockedKeys, Rules
 from meshca.errors import Misconfigured, NotProven, Unavailable
+from meshca.issuance.ledger import Entry
 from meshca.issuance.policy import Bounds, Policy, Rule
 from meshca.issuance.profile import Lifetimes
 from meshca.keys.sealed import FileKek, KeyEncryptionKey
@@ -24,7 +25,10 @@ from meshca.roots.source import RootSource
 from meshca.rotation.authority_set import AuthoritySet
 from meshca.rotation.controller import IssuerPlan
 from meshca.server.listeners import Limits
+from meshca.server.logs import Logger
 from meshca.server.metrics import Metrics
+from meshca.store.engine import Store
+from meshca.store.ledger import LedgerWriter, Reports
 from meshca.tokens.cache import CachedValidator
 from meshca.tokens.clusters import Cluster, Clusters
 from meshca.tokens.jwks import JwksValidator
@@ -172,11 +176,11 @@ class Callers:
         return JwksValidator(cluster=each.name, trust_domain=trust_domain, issuer=each.jwks.issuer, keys=keys)
 
     def _review(self, each: ClusterConfig, trust_domain: TrustDomain) -> Validator:
-        from meshca.kube.client import api_client  # 14 MB and a third of a second, where it is configured
+        from meshca.kube.client import ApiServerClient  # loaded where it is configured
         from meshca.kube.review import ReviewValidator
 
         reviewer = ReviewValidator(
-            api_client(each.api_server.kubeconfig),
+            ApiServerClient(each.api_server.kubeconfig),
             cluster=each.name,
             trust_domain=trust_domain,
             timeout=each.api_server.timeout,
@@ -209,3 +213,29 @@ class _Counted:
             raise
         self._count("proven")
         return proven
+
+
+# --- the ledger ------------------------------------------------------------------------------
+
+
+def ledger_writer(config: Config, store: Store, metrics: Metrics, log: Logger) -> LedgerWriter:
+    """The worker's writer; what happens in it is counted and logged."""
+
+    def committed(rows: int, seconds: float) -> None:
+        metrics.commit_size.observe(rows)
+        metrics.commit_seconds.observe(seconds)
+
+    def failed(failure: Unavailable) -> None:
+        metrics.commit_failures.inc()
+        log.error("ledger not written", reason=str(failure))
+
+    def shared_key(entry: Entry, other: str) -> None:
+        metrics.shared_keys.inc()
+        log.warning("shared key", identity=entry.identity, other=other, spki_sha256=entry.spki_sha256.hex())
+
+    return LedgerWriter(
+        store,
+        shared_keys=config.csr.shared_keys,
+        skew=config.rotation.skew,
+        reports=Reports(committed=committed, failed=failed, shared_key=shared_key),
+    )

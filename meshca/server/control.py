@@ -42,9 +42,10 @@ _DRAIN = timedelta(seconds=2)
 class Control:
     """One deployment's control process."""
 
-    def __init__(self, config: Config, log: Logger) -> None:
+    def __init__(self, config: Config, log: Logger, bundle_file: Path | None = None) -> None:
         self._config = config
         self._log = log
+        self._bundle_file = bundle_file
         self._metrics = metrics.Metrics()
         self._store = ControlStore(config.store.url)
         self._kek = build.kek(config)
@@ -132,12 +133,15 @@ class Control:
         return self._keys[issuer_id]
 
 
-def serve(config: Config, *, ready: Callable[[], None] = lambda: None) -> None:
-    """Run the control process until it is told to end. Raises Misconfigured when it cannot start."""
+def serve(config: Config, *, ready: Callable[[], None] = lambda: None, bundle_file: Path | None = None) -> None:
+    """Run the control process until it is told to end, keeping the trust bundle current in ``bundle_file``.
+
+    Raises Misconfigured when it cannot start.
+    """
     os.umask(0o077)
     # A core file would hold the issuer's key.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     with tempfile.TemporaryDirectory(prefix="meshca-metrics-") as folder:
         metrics.prepare(Path(folder))
         log = logs.configure(config.log.level, process="control")
-        asyncio.run(Control(config, log).run(ready))
+        asyncio.run(Control(config, log, bundle_file).run(ready))

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from pathlib import Path
 
 from apscheduler.executors.pool import ThreadPoolExecutor
 from apscheduler.schedulers.background import BackgroundScheduler
 
 from meshca.clock import utc_now
 from meshca.config import Config
-from meshca.errors import MeshcaError, SignerFault
+from meshca.errors import MeshcaError, SignerFault, Unavailable
+from meshca.roots.bundle import bundle_pem
 from meshca.rotation.authority_set import AuthoritySet, IssuerState
 from meshca.rotation.controller import Controller
 from meshca.server.logs import Logger
@@ -26,10 +29,16 @@ EXPIRY = timedelta(seconds=30)
 
 @contextlib.contextmanager
 def schedule(
-    config: Config, *, controller: Controller, store: ControlStore, metrics: Metrics, log: Logger
+    config: Config,
+    *,
+    controller: Controller,
+    store: ControlStore,
+    metrics: Metrics,
+    log: Logger,
+    bundle_file: Path | None = None,
 ) -> Iterator[None]:
     """Run the jobs for the length of the block. A job that fails says so and is run again at its time."""
-    jobs = _Jobs(config, controller=controller, store=store, metrics=metrics, log=log)
+    jobs = _Jobs(config, controller=controller, store=store, metrics=metrics, log=log, bundle_file=bundle_file)
     scheduler = BackgroundScheduler(
         executors={"default": ThreadPoolExecutor(2)},
         # Late is better than never, and once is enough when several were missed.
@@ -53,13 +62,22 @@ def schedule(
 
 class _Jobs:
     def __init__(
-        self, config: Config, *, controller: Controller, store: ControlStore, metrics: Metrics, log: Logger
+        self,
+        config: Config,
+        *,
+        controller: Controller,
+        store: ControlStore,
+        metrics: Metrics,
+        log: Logger,
+        bundle_file: Path | None,
     ) -> None:
         self._config = config
         self._controller = controller
         self._store = store
         self._metrics = metrics
         self._log = log
+        self._bundle_file = bundle_file
+        self._written = 0
         self._said: dict[str, str] = {}
         self._seen: tuple[int, dict[str, IssuerState]] = (0, {})
 
@@ -85,7 +103,21 @@ class _Jobs:
 
     def rotate(self) -> None:
         """One step of a rotation, if its gates allow one."""
-        self._tell(self._controller.step())
+        present = self._controller.step()
+        self._tell(present)
+        self._write_bundle(present)
+
+    def _write_bundle(self, present: AuthoritySet) -> None:
+        """Keep the file current, in one step, so that no reader sees half of it."""
+        if self._bundle_file is None or self._written == present.bundle_sequence:
+            return
+        new = self._bundle_file.with_name(self._bundle_file.name + ".new")
+        try:
+            new.write_text(bundle_pem(present.bundle))
+            os.replace(new, self._bundle_file)
+        except OSError as error:
+            raise Unavailable(f"the bundle file {self._bundle_file} cannot be written: {error.strerror}") from None
+        self._written = present.bundle_sequence
 
     def _tell(self, present: AuthoritySet) -> None:
         epoch, states = self._seen

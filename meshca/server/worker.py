@@ -64,7 +64,7 @@ class Worker:
         self._store = WorkerStore(config.store.url, worker_id)
         self._own_keys = build.OwnKeys()
         self._follower = Follower(self._store, key=self._key, loaded=self._loaded, log=self._log)
-        self._ledger = build.ledger_writer(config, self._store, self._metrics, self._log)
+        self._ledger = build.ledger_writer(config, self._store.store, self._metrics, self._log)
         self._issuance = Issuance(
             authorities=self._follower,
             policy=build.policy(config),
@@ -111,7 +111,9 @@ class Worker:
             self._listeners.append(opened)
             self._log.info("listening", listener=listener.name, address=listener.address, kind=listener.kind)
 
-    async def _opened(self, listener: ListenerConfig, services: Sequence[str], tasks: list[asyncio.Task[None]]) -> Listener:
+    async def _opened(
+        self, listener: ListenerConfig, services: Sequence[str], tasks: list[asyncio.Task[None]]
+    ) -> Listener:
         serving = None
         if listener.kind == "tls":
             serving = ServingCertificate(

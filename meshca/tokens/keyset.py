@@ -83,7 +83,7 @@ def parse(document: bytes) -> KeySet:
     if len(document) > MAX_JWKS:
         raise Misconfigured(f"the key set has more than {MAX_JWKS} bytes; is this the right document?")
     try:
-        entries = jws.parse(document, check="key set").get("keys")
+        entries = jws.parse(document.strip(b" \t\r\n"), check="key set").get("keys")
     except NotProven:
         raise Misconfigured("the key set is not a JSON object that can be read in one way only (RFC 7517 §5)") from None
     if not isinstance(entries, list) or not all(isinstance(entry, dict) for entry in entries):

@@ -26,7 +26,7 @@ from tests.attacks.requests import (
     san,
     uri,
 )
-from tests.attacks.rows import at_doors, row
+from tests.attacks.rows import at_doors, row, with_key
 
 _MAX_REQUEST = 16 * 1024
 _BEGIN = b"-----BEGIN CERTIFICATE REQUEST-----\n"
@@ -109,6 +109,16 @@ def _structure() -> Iterator[Attack]:
         ):
             make = partial(lambda door, encode, change: encode(change(_honest(door))), door, encode, change)
             yield row(19, f"{name}-{door.name}", "syntax", make, form=door.form, source="X.690 §10.1")
+    source = "X.690 §8.6: one encoding of each value"
+    yield from with_key(19, "trailing-byte-in-key", "key-encoding", keys.rsa_with_trailing_byte, source)
+    yield from with_key(19, "unused-bits-in-key", "syntax", keys.p256_with_unused_bits, source)
+    yield from at_doors(
+        19,
+        "unused-bits-in-signature",
+        "syntax",
+        lambda door: Body(door=door, key=keys.rsa_of(2048), unused_bits=1),
+        source,
+    )
     for name, version in (("1", 1), ("minus-1", -1), ("giant", 1 << 30000)):
         yield from at_doors(20, f"version-{name}", "version", partial(_of_version, version), "RFC 2986 §4.1")
 

@@ -204,6 +204,22 @@ def rsa_with_negative_modulus() -> Key:
     return Key(_rsa_spki(-_modulus(rsa_of(2048)), 65537), RSA_SHA256, rsa_of(2048).sign)
 
 
+def rsa_with_trailing_byte() -> Key:
+    """A sound RSAPublicKey and a byte behind it, in the same BIT STRING."""
+    key = rsa_of(2048)
+    public = der.sequence(der.integer(_modulus(key)), der.integer(65537)) + b"\0"
+    algorithm = der.sequence(der.oid("1.2.840.113549.1.1.1"), der.NULL)
+    return Key(der.sequence(algorithm, der.bits(public)), key.algorithm, key.sign)
+
+
+def p256_with_unused_bits() -> Key:
+    """A point whose last bit is said to mean nothing."""
+    key = p256()
+    point = key.spki[-65:-1] + bytes([key.spki[-1] & 0xFE])
+    algorithm = der.sequence(der.oid("1.2.840.10045.2.1"), der.oid("1.2.840.10045.3.1.7"))
+    return Key(der.sequence(algorithm, der.bits(point, unused=1)), key.algorithm, key.sign)
+
+
 def rsa_pss() -> Key:
     """A sound key that may be used with RSA-PSS only (RFC 4055 §1.2)."""
     key = rsa_of(2048)

@@ -108,6 +108,8 @@ class Body:
     """Who signs; the key itself unless said."""
     spoil: bool = False
     """Whether the signature's last byte is changed."""
+    unused_bits: int = 0
+    """How many bits of the signature's last byte are said to mean nothing; they are zero then."""
 
     def der(self) -> bytes:
         names = [self.door.honest] if self.names is None else self.names
@@ -123,7 +125,9 @@ class Body:
         signature = (self.signer or self.key).sign(info)
         if self.spoil:
             signature = signature[:-1] + bytes([signature[-1] ^ 1])
-        return der.sequence(info, self.algorithm or self.key.algorithm, der.bits(signature))
+        signature = signature[:-1] + bytes([signature[-1] >> self.unused_bits << self.unused_bits])
+        bits = der.bits(signature, unused=self.unused_bits)
+        return der.sequence(info, self.algorithm or self.key.algorithm, bits)
 
     def encoded(self) -> bytes:
         """As the door's clients send it."""

@@ -101,6 +101,7 @@ class GrpcConnection:
         self._timeout = timeout
         self._raw = bytearray()
         self._last_stream: int | None = None
+        self._send_error: OSError | None = None
         self._h2 = H2Connection(H2Configuration(client_side=True, header_encoding="utf-8"))
         self._h2.local_settings = Settings(client=True, initial_values={SettingCodes.ENABLE_PUSH: 0})
         self._h2.initiate_connection()
@@ -123,7 +124,7 @@ class GrpcConnection:
                     pass
         except NoAnswer:
             return False
-        return self._last_stream is None
+        return self._last_stream is None and self._send_error is None
 
     def unary(
         self,
@@ -201,10 +202,11 @@ class GrpcConnection:
                 pass
 
     def _flush(self) -> None:
+        """Send what h2 has to say. When that fails, an answer may still wait to be read: reading tells."""
         try:
             self._socket.sendall(self._h2.data_to_send())
         except OSError as error:
-            raise NoAnswer(f"the connection broke while sending: {error}") from error
+            self._send_error = error
 
     def _readable(self) -> bool:
         if isinstance(self._socket, ssl.SSLSocket) and self._socket.pending():
@@ -224,7 +226,7 @@ class GrpcConnection:
         except OSError as error:
             raise NoAnswer(f"the connection broke: {error}") from error
         if not data:
-            raise NoAnswer("the server closed the connection before it answered")
+            raise NoAnswer(f"the server closed the connection before it answered ({self._send_error})")
         try:
             yield from self._h2.receive_data(self._without_goaway(data))
         except ProtocolError as error:
@@ -240,6 +242,8 @@ class GrpcConnection:
         passed = bytearray()
         while len(self._raw) >= _FRAME_HEAD:
             end = _FRAME_HEAD + int.from_bytes(self._raw[:3], "big")
+            if end > _FRAME_HEAD + self._h2.max_inbound_frame_size:
+                raise NoAnswer(f"not HTTP/2: {bytes(self._raw[:40])!r}")
             if len(self._raw) < end:
                 break
             frame, self._raw = self._raw[:end], self._raw[end:]

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from meshca._pb.istio.ca_pb2 import IstioCertificateRequest, IstioCertificateResponse
 from tests.clients import istio_answer
 from tests.clients.csr import Key, pilot_agent_csr
-from tests.clients.errors import AnswerRefused, AnswerUseless, CallFailed, NoAnswer
+from tests.clients.errors import AnswerRefused, CallFailed, NoAnswer
 from tests.clients.workload import Clock, Workload, pem_blocks, wall_clock
 
 _METHOD = "/istio.v1.auth.IstioCertificateService/CreateCertificate"
@@ -132,7 +132,7 @@ class PilotAgent:
         assert isinstance(answer, IstioCertificateResponse)
         return answer
 
-    def _method(self) -> grpc.UnaryUnaryMultiCallable:
+    def _method(self) -> grpc.UnaryUnaryMultiCallable[IstioCertificateRequest, IstioCertificateResponse]:
         if self._channel is None:
             self._channel = grpc.secure_channel(
                 self._address,
@@ -145,7 +145,6 @@ class PilotAgent:
                     # Each agent has a connection of its own, and a new one after a failure.
                     ("grpc.use_local_subchannel_pool", 1),
                     ("grpc.initial_reconnect_backoff_ms", 100),
-                    ("grpc.min_reconnect_backoff_ms", 100),
                 ),
             )
         return self._channel.unary_unary(
@@ -154,12 +153,12 @@ class PilotAgent:
             response_deserializer=IstioCertificateResponse.FromString,
         )
 
-    def _metadata(self) -> list[tuple[str, str]]:
+    def _metadata(self) -> tuple[tuple[str, str], ...]:
         metadata = [("clusterid", self._cluster_id)]
         token = self._token_file.read_text().strip() if self._token_file.exists() else ""
         if token:
             metadata.append(("authorization", f"Bearer {token}"))
-        return metadata
+        return tuple(metadata)
 
     def _install(self, key: Key, cert_chain: list[str]) -> None:
         received = self._clock()
@@ -175,20 +174,9 @@ class PilotAgent:
             key=key.private_bytes(Encoding.PEM, PrivateFormat.TraditionalOpenSSL, NoEncryption()).decode(),
             roots=cert_chain[-1],
         )
-        _judge_roots(cert_chain)
+        istio_answer.judge_roots(cert_chain)
         istio_answer.judge(workload, key, now=received)
         self.current, self.rotate_at = workload, ends - (ends - received) * grace
-
-
-def _judge_roots(cert_chain: list[str]) -> None:
-    """The agent hands Envoy the last string and no other as ROOTCA (§0.1, istio#55793)."""
-    if not pem_blocks(cert_chain[-1]):
-        raise AnswerUseless("the last string holds no root")
-    for string in cert_chain[1:-1]:
-        for block in pem_blocks(string):
-            certificate = istio_answer.parse(block, "chain")
-            if certificate.subject == certificate.issuer:
-                raise AnswerUseless(f"root {certificate.subject.rfc4514_string()} stands outside the last string")
 
 
 def _concatenated(strings: list[str]) -> str:

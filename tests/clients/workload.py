@@ -21,7 +21,7 @@ from tests.clients.errors import ChainRefused, HandshakeFailed
 Clock = Callable[[], datetime]
 """Gives the present time with a zone."""
 
-_BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----\n.*?-----END CERTIFICATE-----\n?", re.DOTALL)
+_BLOCK = re.compile(r"-----BEGIN CERTIFICATE-----\n.*?-----END CERTIFICATE-----", re.DOTALL)
 _PURPOSES = ("sslserver", "sslclient")
 _ROUNDS = 10
 """Flights of a TLS 1.3 handshake, with room to spare."""
@@ -62,7 +62,7 @@ class Workload:
 
 def pem_blocks(text: str) -> list[str]:
     """The PEM certificates in a text, in their order; what stands between them is passed over."""
-    return _BLOCK.findall(text)
+    return [f"{block}\n" for block in _BLOCK.findall(text)]
 
 
 def names(certificate: x509.Certificate) -> tuple[str, ...]:

@@ -158,6 +158,7 @@ class Ztunnel:
         uris = [name for name in workload.names if "://" in name]
         if uris[:1] != [self.identity]:
             raise AnswerRefused(f"SanError: asked for {self.identity}, got {uris}")
+        istio_answer.judge_roots(cert_chain)
         istio_answer.judge(workload, key, now=received)
         begins, ends = parsed.not_valid_before_utc, parsed.not_valid_after_utc
         refresh = begins + (ends - begins) / 2

@@ -33,8 +33,8 @@ from tests.servers.loopback import port_of, reserve_port, write_serving_files
 _T = TypeVar("_T")
 _LONGEST_EXCHANGE = 600.0
 """Seconds after which a connection is ended in any case, a watch or a silent one included."""
-_UPSTREAM_WITHIN = 30.0
-"""Seconds for connecting upstream, for a whole request to arrive, for an answer that is read to its end."""
+_STEP_WITHIN = 30.0
+"""Seconds for a handshake, for a whole request to arrive, for an answer that is read to its end."""
 _LOOPBACK = ("127.0.0.1", "localhost", "::1")
 _PIECE = 64 * 1024
 _LINGER_ZERO = struct.pack("ii", 1, 0)
@@ -176,7 +176,7 @@ class FaultProxy:
         """
 
         async def act(exchange: _Exchange) -> None:
-            async with asyncio.timeout(_UPSTREAM_WITHIN), self._forwarded(exchange) as upstream:
+            async with asyncio.timeout(_STEP_WITHIN), self._forwarded(exchange) as upstream:
                 await read_head(upstream)
             if silently:
                 await exchange.client_gone()
@@ -191,7 +191,7 @@ class FaultProxy:
         """
 
         async def act(exchange: _Exchange) -> None:
-            async with asyncio.timeout(_UPSTREAM_WITHIN), self._forwarded(exchange) as upstream:
+            async with asyncio.timeout(_STEP_WITHIN), self._forwarded(exchange) as upstream:
                 head = await read_head(upstream)
                 body = await upstream.read(_PIECE if head.chunked else -1)
             if not head.chunked:
@@ -226,7 +226,7 @@ class FaultProxy:
     # In the proxy's own thread.
 
     def _run(self, work: Coroutine[Any, Any, _T]) -> _T:
-        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_UPSTREAM_WITHIN)
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result(_STEP_WITHIN)
 
     async def _start_listening(self) -> None:
         if self._server is None:
@@ -256,7 +256,7 @@ class FaultProxy:
         try:
             async with asyncio.timeout(_LONGEST_EXCHANGE):
                 if self._serving_tls is not None:
-                    await writer.start_tls(self._serving_tls, ssl_handshake_timeout=_UPSTREAM_WITHIN)
+                    await writer.start_tls(self._serving_tls, ssl_handshake_timeout=_STEP_WITHIN)
                 await self._exchange(reader, writer)
                 writer.close()
                 await writer.wait_closed()
@@ -268,10 +268,12 @@ class FaultProxy:
             del self._live[task]
 
     async def _exchange(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        request = await read_head(reader)
-        if request.get("Expect"):
-            writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
-        exchange = _Exchange(request, await read_request_body(reader, request), reader, writer)
+        async with asyncio.timeout(_STEP_WITHIN):
+            request = await read_head(reader)
+            if request.get("Expect"):
+                writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+            body = await read_request_body(reader, request)
+        exchange = _Exchange(request, body, reader, writer)
         seen = Seen(*request.words)
         self._seen.append(seen)
         await asyncio.sleep(self._delay.total_seconds())
@@ -305,7 +307,7 @@ class FaultProxy:
     @contextlib.asynccontextmanager
     async def _forwarded(self, exchange: _Exchange) -> AsyncIterator[asyncio.StreamReader]:
         """Send the request upstream on a connection of its own; hang up there in the end."""
-        async with asyncio.timeout(_UPSTREAM_WITHIN):
+        async with asyncio.timeout(_STEP_WITHIN):
             reader, writer = await asyncio.open_connection(
                 self._upstream_host, self._upstream_port, ssl=self._upstream_tls, limit=LARGEST_BODY
             )

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 
 from meshca.config.model import Config
 from meshca.config.problems import Problem
-from meshca.config.rules import callers, lifetimes, listeners, storage
+from meshca.config.rules import callers, doors, lifetimes, storage
 from meshca.config.rules.rule import Rule
 
-RULES: tuple[Rule, ...] = (*storage.RULES, *lifetimes.RULES, *callers.RULES, *listeners.RULES)
+RULES: tuple[Rule, ...] = (*storage.RULES, *lifetimes.RULES, *callers.RULES, *doors.RULES)
 
 
 def judge(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from meshca.config.address import Address
-from meshca.config.listeners import Listener
+from meshca.config.doors import Listener
 from meshca.config.model import Config
 from meshca.config.problems import Path, Problem
 from meshca.config.rules.rule import rule

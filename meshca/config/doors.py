@@ -31,7 +31,7 @@ class Limits(Section):
     """What one listener grants, so that no client can take all of it."""
 
     message: Size = 64 * 1024
-    """Bytes of one request. A token and an RSA-4096 CSR take about 20 KiB at most; more only costs memory."""
+    """Bytes of one request. The longest token that is taken has 16 KiB, a large CSR 2 KiB; more only costs memory."""
     streams: Annotated[int, Field(ge=1, le=1_000_000)] = 1000
     """Concurrent calls on one connection."""
     in_flight: Annotated[int, Field(ge=1, le=1_000_000)] = 4096

@@ -1,0 +1,48 @@
+"""Databases for tests, and what a test does to them."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from pathlib import Path
+
+from sqlalchemy import insert, select, update
+
+from meshca.issuance.ledger import Entry
+from meshca.store import Store, open_store
+from meshca.store.encoding import certificate_row
+from meshca.store.schema import authority_set, ledger
+
+
+def found(path: Path, *, epoch: int = 1) -> Store:
+    """A new store with an authority set of this epoch, in which there is nothing else."""
+    store = open_store(f"sqlite:///{path}", create=True)
+    with store.writing() as connection:
+        connection.execute(
+            insert(authority_set).values(id=1, trust_domain="cluster.local", epoch=epoch, bundle_sequence=1, created=0)
+        )
+    return store
+
+
+def move_epoch(store: Store, epoch: int) -> None:
+    with store.writing() as connection:
+        connection.execute(update(authority_set).values(epoch=epoch))
+
+
+def in_order(store: Store) -> list[Entry]:
+    """What the ledger holds, by writer and counter."""
+    with store.reading() as connection:
+        rows = connection.execute(select(ledger).order_by(ledger.c.writer, ledger.c.counter)).mappings()
+        return [certificate_row(row).entry for row in rows]
+
+
+@contextlib.contextmanager
+def refuse_rows(store: Store) -> Iterator[None]:
+    """The database refuses every new row of the ledger, from whichever connection."""
+    with store.writing() as connection:
+        connection.exec_driver_sql(
+            "CREATE TRIGGER refused BEFORE INSERT ON ledger BEGIN SELECT RAISE(ABORT, 'refused by the test'); END"
+        )
+    yield
+    with store.writing() as connection:
+        connection.exec_driver_sql("DROP TRIGGER refused")
