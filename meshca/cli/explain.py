@@ -98,7 +98,9 @@ def _print(explanation: admin_pb2.Explanation, output: Format) -> None:
     fields = record(explanation)
     if output is Format.TABLE:
         print_list(fields["checks"], _COLUMNS, output)
-        typer.echo(f"accepted: {explanation.identity}" if explanation.accepted else "refused")
+        away = any(check.result == "unavailable" for check in explanation.checks)
+        refusal = "undecided: ask again when what is unavailable is there" if away else "refused"
+        typer.echo(f"accepted: {explanation.identity}" if explanation.accepted else refusal)
     else:
         print_object(fields, output)
     if not explanation.accepted:

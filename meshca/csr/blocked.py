@@ -38,7 +38,7 @@ class BlockedKeys:
         if not self._sorted or not isinstance(spki_sha256, bytes):
             return False
         place = bisect_left(range(len(self)), spki_sha256, key=self._at)
-        return place < len(self) and self._at(place) == spki_sha256
+        return self._at(place) == spki_sha256
 
     def _at(self, place: int) -> bytes:
         return self._sorted[place * _HASH : (place + 1) * _HASH]

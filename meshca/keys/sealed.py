@@ -65,9 +65,7 @@ class FileKek:
             raise Misconfigured(f"the key-encryption key {path} cannot be read: {error.strerror}") from None
         # A group may read it (Kubernetes' fsGroup mounts Secrets that way); others never.
         if mode & 0o007 or mode & 0o020:
-            raise Misconfigured(
-                f"the key-encryption key {path} has mode {mode & 0o777:04o}: make it 0600 (or 0440)"
-            )
+            raise Misconfigured(f"the key-encryption key {path} has mode {mode & 0o777:04o}: make it 0600 (or 0440)")
         try:
             key = base64.b64decode(text.strip(), validate=True)
         except binascii.Error:

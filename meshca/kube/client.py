@@ -29,7 +29,7 @@ MAX_ANSWER: Final = 1024 * 1024
 """Bytes of an answer."""
 
 RECONNECT: Final = 10.0
-"""Seconds between two fresh starts, each of which reads the credentials and the CA again."""
+"""Seconds between two fresh starts, in which credentials and CA are read again."""
 
 _LONG_RUN = re.compile(r"[A-Za-z0-9_.+/=-]{48,}")
 """What a token, or a piece of one, looks like."""
@@ -61,7 +61,7 @@ class ApiServerClient:
         self._connections = connections
         self._lock = Lock()
         self._api = connect(kubeconfig, connections=connections)
-        self._connected_at = time.monotonic()
+        self._reconnected_at = float("-inf")
         self._threads = ThreadPoolExecutor(connections, thread_name_prefix="kube")
 
     def close(self) -> None:
@@ -101,9 +101,9 @@ class ApiServerClient:
         with self._lock:
             if self._api is not seen:
                 return True
-            if time.monotonic() - self._connected_at < RECONNECT:
+            if time.monotonic() - self._reconnected_at < RECONNECT:
                 return False
-            self._connected_at = time.monotonic()
+            self._reconnected_at = time.monotonic()
             try:
                 self._api = connect(self._kubeconfig, connections=self._connections)
             except Misconfigured:
@@ -217,7 +217,7 @@ def _judge(status: int, content: bytes, needs: str) -> _Try:
 def _said(answer: object) -> str:
     """The message of a Kubernetes Status, without anything that could be a piece of a token."""
     message = answer.get("message") if isinstance(answer, dict) and answer.get("kind") == "Status" else None
-    return f" ({shown(_LONG_RUN.sub('…', message), limit=300)})" if isinstance(message, str) and message else ""
+    return f" ({shown(_LONG_RUN.sub('[...]', message), limit=300)})" if isinstance(message, str) and message else ""
 
 
 def _tls_reason(error: Exception) -> str:

@@ -17,7 +17,7 @@ from typing import Any
 
 from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, IntegrityError, SQLAlchemyError
+from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, TimeoutError
 
 from meshca.errors import Conflict, Misconfigured, Unavailable, shown
 from meshca.store.migrations import upgrade
@@ -65,7 +65,7 @@ class Store:
                 yield connection
         except IntegrityError as error:
             raise Conflict(f"the store forbids this change: {error.orig}") from error
-        except SQLAlchemyError as error:
+        except (DBAPIError, TimeoutError) as error:
             raise Unavailable(f"the store {self.engine.url.database} does not answer: {cause(error)}") from error
 
     def close(self) -> None:
@@ -174,7 +174,7 @@ def _engine(url: URL) -> Engine:
 
 def _prepare(connection: sqlite3.Connection, path: str) -> None:
     """Durable at commit, or not at all. Raises Misconfigured when the database does not agree."""
-    if _write_ahead(connection) != "wal":
+    if _write_ahead(connection, path) != "wal":
         raise Misconfigured(f"the store {path} cannot use a write-ahead log: put it on a local file system")
     connection.execute("PRAGMA synchronous = FULL")
     connection.execute("PRAGMA foreign_keys = ON")
@@ -184,18 +184,20 @@ def _prepare(connection: sqlite3.Connection, path: str) -> None:
             raise Misconfigured(f"the store {path} refuses {pragma} {wanted} (has {seen}): use another build of SQLite")
 
 
-def _write_ahead(connection: sqlite3.Connection) -> str:
+def _write_ahead(connection: sqlite3.Connection, path: str) -> str:
     """The journal mode after asking for WAL; two processes may ask at once on a new file."""
     deadline = time.monotonic() + BUSY
     while True:
         try:
             (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
             return str(mode)
-        except sqlite3.OperationalError as error:
-            # SQLite does not wait by itself here.
-            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
+        except sqlite3.DatabaseError as error:
+            code = error.sqlite_errorcode & 0xFF
+            if code == sqlite3.SQLITE_NOTADB:
+                raise Misconfigured(f"{path} is not a database: store.url must name a file of meshca's own") from None
+            if code != sqlite3.SQLITE_BUSY or time.monotonic() > deadline:
                 raise
-            time.sleep(0.01)
+            time.sleep(0.01)  # SQLite does not wait by itself here
 
 
 def _revision(connection: Connection) -> str | None:

@@ -84,6 +84,7 @@ def _rsa() -> Iterator[Attack]:
     for name, factor in (("even-modulus", 2), ("factor-3", 3), ("factor-65537", 65537)):
         yield from with_key(7, name, "weak-key", partial(keys.rsa_with_factor, factor), source)
     yield from with_key(8, "close-primes", "weak-key", keys.rsa_with_close_primes, "CVE-2022-26320")
+    yield from with_key(8, "pattern-of-zeros", "weak-key", keys.rsa_with_zeros, "badkeys rsapoly")
     yield from with_key(9, "roca", "weak-key", keys.rsa_of_roca, "CVE-2017-15361")
 
 

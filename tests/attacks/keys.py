@@ -180,6 +180,14 @@ def rsa_of_roca() -> Key:
     return rsa_from(_roca_prime(dice, modulus), _roca_prime(dice, modulus))
 
 
+@cache
+def rsa_with_zeros() -> Key:
+    """Primes with 16 random bits in every 128, as a generator makes that fills its words half: their product is a
+    polynomial with small coefficients, which is factored like one."""
+    dice = random.Random("zeros")
+    return rsa_from(_sparse_prime(dice), _sparse_prime(dice))
+
+
 def rsa_of_giant_size() -> Key:
     """16 384 bits. Nobody has factors to sign with, and nobody gets that far."""
     modulus = random.Random("giant").getrandbits(16384) | 1 << 16383 | 1
@@ -266,4 +274,11 @@ def _roca_prime(dice: random.Random, modulus: int) -> int:
         k = dice.getrandbits(1024 - modulus.bit_length()) | 3 << (1022 - modulus.bit_length())
         candidate = k * modulus + int(gmpy2.powmod(65537, dice.getrandbits(60), modulus))
         if candidate.bit_length() == 1024 and gmpy2.is_prime(candidate):
+            return candidate
+
+
+def _sparse_prime(dice: random.Random) -> int:
+    while True:
+        candidate = 3 << 1022 | sum(dice.getrandbits(16) << place for place in range(0, 1024, 128)) | 1
+        if gmpy2.is_prime(candidate):
             return candidate

@@ -186,4 +186,4 @@ def test_openssl_trusts_no_root_of_the_machine(
     monkeypatch.setenv("SSL_CERT_FILE", str(tmp_path / "root.pem"))
 
     with pytest.raises(ChainRefused, match="unable to get"):
-        openssl_verify(workload.leaf, workload.chain, ReferenceCa().anchors)
+        openssl_verify(workload.leaf, workload.chain, ReferenceCa("elsewhere").anchors)

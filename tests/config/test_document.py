@@ -60,7 +60,7 @@ def test_every_part_has_its_line() -> None:
         ("a:\n  b: 1\n  c: 2\n  b: 3\n", 4, "a second time"),
         ("a: {b: 1,\n  b: 2}", 2, "a second time"),
         ("x: &anchor 1\n", 1, "anchors"),
-        ("x: 1\ny: *anchor\n", 2, "anchors"),
+        ("x: 1\ny: *anchor\n", 2, "anchors and aliases"),
         ("a: 1\nb: !!python/object:os.system x\n", 2, "tags"),
         ("a: !!int 1", 1, "tags"),
         ("a: !secret 1", 1, "tags"),
@@ -87,6 +87,14 @@ def test_what_is_not_taken_is_refused_with_its_line(text: str, line: int, remedy
     assert len(problems) == 1, problems
     assert remedy in problems[0].remedy
     assert not line or problems[0].place == f"line {line}"
+
+
+@pytest.mark.parametrize(
+    "text", ["a: !hunter2!x 1", "a: *hunter2", 'a: "\\hunter2', "%hunter2 x y\n---\na: 1", "a: @hunter2"]
+)
+def test_what_pyyaml_quotes_of_a_file_is_not_repeated(text: str) -> None:
+    (problem,) = read(text).problems
+    assert "hunter2" not in str(problem)
 
 
 def test_a_billion_laughs_are_refused_before_they_expand() -> None:

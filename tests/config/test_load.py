@@ -76,6 +76,8 @@ def test_a_problem_of_a_refused_section_does_not_bring_others(tmp_path: Path) ->
     assert list(problems_of(tmp_path, "trust_domain: a\nleaf: {lifetime: soon, max_lifetime: 1h}\n")) == [
         "leaf.lifetime"
     ]
+    text = "trust_domain: a\nissuer: {lifetime: soon}\nleaf: {lifetime: 20d}\n"
+    assert list(problems_of(tmp_path, text)) == ["issuer.lifetime"]
     text = "trust_domain: a\nclusters: [{name: west, validate: auto}]\npolicy: [{allow: {cluster: west}}]\n"
     assert list(problems_of(tmp_path, text)) == ["clusters.0.validate"]
 
@@ -89,6 +91,7 @@ def test_an_unknown_name_does_not_hide_contradictions_of_its_section(tmp_path: P
     ("text", "path", "remedy"),
     [
         ("leaf: {lifetme: 1h}", "leaf.lifetme", "did you mean leaf.lifetime?"),
+        ("workrs: null", "workrs", "did you mean workers?"),
         ("lifetime: 1h", "lifetime", "did you mean issuer.lifetime or leaf.lifetime?"),
         ("listner: []", "listner", "did you mean listeners?"),
         ("clusters: [{name: a, validation: jwks}]", "clusters.0.validation", "did you mean clusters.0.validate?"),
@@ -159,6 +162,12 @@ def test_a_mark_of_utf8_at_the_beginning_is_taken(tmp_path: Path) -> None:
 
 def test_a_file_without_end_is_refused() -> None:
     assert "more than" in refusal(Path("/dev/zero"))
+
+
+def test_a_file_that_is_cut_within_a_character_is_too_long_and_not_broken(tmp_path: Path) -> None:
+    path = tmp_path / "meshca.yaml"
+    path.write_text("#" + "\N{MUSICAL SYMBOL G CLEF}" * 300_000)
+    assert "more than" in refusal(path)
 
 
 def test_a_file_that_is_no_yaml_is_one_problem_and_nothing_is_said_to_be_missing(tmp_path: Path) -> None:

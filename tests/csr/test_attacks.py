@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import pytest
+from cryptography import x509
 
-from meshca.csr import CHECKS, BlockedKeys, Rules, judge
+from meshca.csr import CHECKS, BlockedKeys, Form, Rules, judge
 from meshca.errors import BadRequest
 from tests.attacks import Attack, blocked_hashes, csr_attacks, keys, own_hashes
 
 BY_POLICY = {12}
 """Cases that no request shows by itself: the ledger's contract suite has their tests."""
+
+
+def judged_by_content() -> list[Attack]:
+    """Rows that others can read, and whose signature is right."""
+    checks = {"curve", "weak-key", "blocked-key", "attributes", "subject", "extensions", "names"}
+    unreadable = ("even-modulus", "no-name-at-all")
+    return [row for row in csr_attacks() if row.check in checks and not row.name.startswith(unreadable)]
 
 
 @pytest.fixture(scope="module")
@@ -40,6 +48,14 @@ def test_a_request_that_only_the_ledger_can_refuse_is_sound(attack: Attack, rule
     csr = judge(attack.request, attack.form, expected=attack.expected, rules=rules)
 
     assert csr.spki == keys.p256("shared").spki
+
+
+@pytest.mark.parametrize("attack", judged_by_content(), ids=str)
+def test_what_is_refused_for_its_content_is_rightly_signed(attack: Attack) -> None:
+    """Nothing but the check that is meant stands between these rows and a certificate."""
+    load = x509.load_pem_x509_csr if attack.form is Form.PEM else x509.load_der_x509_csr
+
+    assert load(attack.request).is_signature_valid
 
 
 def test_cases_1_to_44_all_have_rows() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -44,12 +44,23 @@ class Workload:
 
     def resigned(self, token: str, *, by_the_server: bool, **claims: Any) -> str:
         """The token with some claims changed, signed by the server's own key or by a thief's."""
-        header, payload = jwt.get_unverified_header(token), jwt.decode(token, options={"verify_signature": False})
-        key: Any = load_pem_private_key(self.server.service_account_key_file.read_bytes(), None)
-        if not by_the_server:
-            key = ec.generate_private_key(ec.SECP256R1())
-        payload.update(claims)
-        return jwt.api_jws.encode(json.dumps(payload).encode(), key, algorithm="ES256", headers={"kid": header["kid"]})
+        payload = jwt.decode(token, options={"verify_signature": False}) | claims
+        return self._sign(token, payload, self._key if by_the_server else ec.generate_private_key(ec.SECP256R1()))
+
+    def without(self, token: str, claim: str) -> str:
+        """The token without this claim, signed by the server's own key."""
+        payload = jwt.decode(token, options={"verify_signature": False})
+        del payload[claim]
+        return self._sign(token, payload, self._key)
+
+    @property
+    def _key(self) -> Any:
+        return load_pem_private_key(self.server.service_account_key_file.read_bytes(), None)
+
+    @staticmethod
+    def _sign(token: str, payload: dict[str, Any], key: Any) -> str:
+        headers = {"kid": jwt.get_unverified_header(token)["kid"]}
+        return jwt.api_jws.encode(json.dumps(payload).encode(), key, algorithm="ES256", headers=headers)
 
     def expired(self, audience: str, *, since: timedelta = timedelta(minutes=5)) -> str:
         end = int((datetime.now(UTC) - since).timestamp())
@@ -62,8 +73,8 @@ class Meshca(AbstractContextManager["Meshca"]):
 
     validator: ReviewValidator
     proxy: FaultProxy
-    client: ApiServerClient
     kubeconfig: Path
+    others: list[ReviewValidator] = field(default_factory=list)
 
     @classmethod
     def make(
@@ -82,12 +93,19 @@ class Meshca(AbstractContextManager["Meshca"]):
         token = server.token(namespace, "meshca", audience=server.service_account_issuer)
         proxy = FaultProxy(server.url, upstream_ca=server.ca_file)
         kubeconfig = server.kubeconfig(folder / "kubeconfig", token, url=proxy.url, ca_file=proxy.ca_file)
-        client = ApiServerClient(kubeconfig, connections=connections)
-        validator = ReviewValidator(
-            client, cluster="Kubernetes", trust_domain=TrustDomain("cluster.local"), timeout=timeout
-        )
-        return cls(validator, proxy, client, kubeconfig)
+        return cls(_reviewer(kubeconfig, timeout=timeout, connections=connections), proxy, kubeconfig)
+
+    def another(self, kubeconfig: Path) -> ReviewValidator:
+        """A second validator, with what the kubeconfig says now."""
+        self.others.append(_reviewer(kubeconfig, timeout=TIMEOUT, connections=2))
+        return self.others[-1]
 
     def __exit__(self, *_: object) -> None:
-        self.validator.close()
+        for validator in (self.validator, *self.others):
+            validator.close()
         self.proxy.close()
+
+
+def _reviewer(kubeconfig: Path, *, timeout: timedelta, connections: int) -> ReviewValidator:
+    client = ApiServerClient(kubeconfig, connections=connections)
+    return ReviewValidator(client, cluster="Kubernetes", trust_domain=TrustDomain("cluster.local"), timeout=timeout)

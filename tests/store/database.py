@@ -5,13 +5,15 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from sqlalchemy import insert, select, update
 
 from meshca.issuance.ledger import Entry
-from meshca.store import Store, open_store
+from meshca.store import LedgerWriter, Store, open_store
 from meshca.store.encoding import certificate_row
 from meshca.store.schema import authority_set, ledger
+from tests.store.entries import NOW
 
 
 def found(path: Path, *, epoch: int = 1) -> Store:
@@ -22,6 +24,13 @@ def found(path: Path, *, epoch: int = 1) -> Store:
             insert(authority_set).values(id=1, trust_domain="cluster.local", epoch=epoch, bundle_sequence=1, created=0)
         )
     return store
+
+
+async def open_writer(store: Store, **options: Any) -> LedgerWriter:
+    """A ledger writer that has started, with these options of :class:`LedgerWriter`."""
+    writer = LedgerWriter(store, **{"clock": lambda: NOW, **options})
+    await writer.start()
+    return writer
 
 
 def move_epoch(store: Store, epoch: int) -> None:

@@ -60,10 +60,11 @@ def down(folder: Folder) -> None:
     from meshca.cli.dev import process
     from meshca.cli.dev.world import World
 
-    if not folder.is_dir():
-        typer.echo(f"there is no {folder}")
+    world = World(folder.resolve())
+    if not world.config.exists():
+        typer.echo(f"{folder} holds no development world")
         return
-    pid = process.down(World(folder.resolve()))
+    pid = process.down(world)
     typer.echo("it did not run" if pid is None else f"process {pid} has ended")
 
 

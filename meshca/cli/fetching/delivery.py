@@ -14,9 +14,9 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from meshca.cli.fetching.clients import Client
 from meshca.cli.fetching.requests import PrivateKey
-from meshca.cli.fetching.verdict import Delivery
+from meshca.cli.fetching.verdict import Delivery, NotAcceptable
 from meshca.cli.files import folder, write
-from meshca.errors import MeshcaError, Misconfigured, Unavailable
+from meshca.errors import MeshcaError, Misconfigured, Unavailable, shown
 
 PATIENCE = 4.0
 """Seconds after the last answer at which the server is held to be lost."""
@@ -73,17 +73,28 @@ def _ask(client: Client, token: str) -> Delivery:
         try:
             return client.ask(token, max(until - time.monotonic(), _PAUSE))
         except grpc.RpcError as error:
-            if error.code() not in _PASSING:
+            if error.code() not in _PASSING or _is_distrust(error):
                 raise _told(error) from None
             if time.monotonic() + _PAUSE >= until:
                 raise Unavailable(f"no certificate within {PATIENCE:.0f} s: {_told(error)}") from None
         time.sleep(_PAUSE)
 
 
+def _is_distrust(error: grpc.RpcError) -> bool:
+    """Whether the server's certificate was not accepted, which gRPC calls UNAVAILABLE, too."""
+    details = error.details() or ""
+    return "Verification Check failed" in details or "CERTIFICATE_VERIFY_FAILED" in details
+
+
 def _told(error: grpc.RpcError) -> MeshcaError:
     code, details = error.code(), error.details() or "without a reason"
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return Unavailable(f"the server gave no answer within {PATIENCE:.0f} s: look at its log")
+    if _is_distrust(error):
+        return NotAcceptable(
+            "the server's certificate is not what this client trusts: look at --server-name and --roots "
+            f"({shown(details.rpartition('error: ')[2])})"
+        )
     return MeshcaError(f"the server says {code.name}: {details}")
 
 
