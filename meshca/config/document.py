@@ -65,7 +65,7 @@ class _Composer(Reader, Scanner, Parser, Composer, BaseResolver):
 
     def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
         event: yaml.Event = self.peek_event()  # type: ignore[no-untyped-call]
-        if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) is not None:
+        if getattr(event, "anchor", None) is not None:  # of an alias, too
             raise _NotTaken("anchors and aliases are not taken", event)
         if self._depth == _MAX_DEPTH:
             raise _NotTaken(f"nested deeper than {_MAX_DEPTH}", event)

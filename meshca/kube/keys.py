@@ -10,7 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from pathlib import Path
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from meshca.errors import Misconfigured, Unavailable
 from meshca.tokens.keys import PAUSE, HeldKeys
@@ -54,19 +54,11 @@ def url_keys(
 def _fetch(url: str, ca_file: Path | None, token_file: Path | None, timeout: timedelta) -> bytes:
     """GET in a thread. Raises Unavailable, OSError."""
     parts = urlsplit(url)
-    assert parts.hostname is not None
     deadline = time.monotonic() + timeout.total_seconds()
-    connection: http.client.HTTPConnection
-    if parts.scheme == "https":
-        context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
-        connection = http.client.HTTPSConnection(
-            parts.hostname, parts.port, timeout=timeout.total_seconds(), context=context
-        )
-    else:
-        connection = http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout.total_seconds())
     headers = {"Accept": "application/jwk-set+json, application/json", "User-Agent": "meshca"}
     if token_file is not None:
-        headers["Authorization"] = f"Bearer {token_file.read_text().strip()}"
+        headers["Authorization"] = f"Bearer {_token(token_file)}"
+    connection = _connection(parts, ca_file, timeout.total_seconds())
     try:
         connection.request("GET", (parts.path or "/") + (f"?{parts.query}" if parts.query else ""), headers=headers)
         return _body(connection.getresponse(), deadline)
@@ -76,6 +68,28 @@ def _fetch(url: str, ca_file: Path | None, token_file: Path | None, timeout: tim
         raise Unavailable(f"no TLS: {error.reason or 'the handshake failed'}") from None
     finally:
         connection.close()
+
+
+def _connection(parts: SplitResult, ca_file: Path | None, timeout: float) -> http.client.HTTPConnection:
+    """Raises Unavailable when the CA certificates cannot be read: they may be about to be replaced."""
+    assert parts.hostname is not None, "judged when the source was made"
+    if parts.scheme == "http":
+        return http.client.HTTPConnection(parts.hostname, parts.port, timeout=timeout)
+    try:
+        context = ssl.create_default_context(cafile=str(ca_file) if ca_file else None)
+    except OSError as error:  # ssl.SSLError is one
+        raise Unavailable(f"the CA certificates in {ca_file} cannot be read: {error.strerror}") from None
+    return http.client.HTTPSConnection(parts.hostname, parts.port, timeout=timeout, context=context)
+
+
+def _token(path: Path) -> str:
+    try:
+        token = path.read_bytes().strip()
+    except OSError as error:
+        raise Unavailable(f"the token in {path} cannot be read: {error.strerror}") from None
+    if not token.isascii() or len(token.split()) != 1:
+        raise Unavailable(f"{path} holds no token")
+    return token.decode()
 
 
 def _body(response: http.client.HTTPResponse, deadline: float) -> bytes:

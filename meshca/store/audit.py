@@ -67,7 +67,8 @@ def heads(store: Store) -> list[Head]:
 
     Raises Unavailable.
     """
-    newest = select(func.max(ledger.c.counter)).where(ledger.c.writer == ledger_writers.c.writer).scalar_subquery()
+    row = ledger.alias()
+    newest = select(func.max(row.c.counter)).where(row.c.writer == ledger_writers.c.writer).scalar_subquery()
     ends = (
         select(
             ledger_writers.c.writer,

@@ -15,9 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Engine, create_engine, event, inspect, text
+from sqlalchemy import Connection, Engine, create_engine, event, exc, inspect, text
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, TimeoutError
 
 from meshca.errors import Conflict, Misconfigured, Unavailable, shown
 from meshca.store.migrations import upgrade
@@ -63,9 +62,9 @@ class Store:
                 connection = stack.enter_context(self.engine.connect())
                 stack.enter_context(connection.execution_options(**{_BEGIN: begin}).begin())
                 yield connection
-        except IntegrityError as error:
+        except exc.IntegrityError as error:
             raise Conflict(f"the store forbids this change: {error.orig}") from error
-        except (DBAPIError, TimeoutError) as error:
+        except (exc.DBAPIError, exc.TimeoutError) as error:
             raise Unavailable(f"the store {self.engine.url.database} does not answer: {cause(error)}") from error
 
     def close(self) -> None:
@@ -109,7 +108,7 @@ def open_store(url: str, *, create: bool = False, migrate: bool = False) -> Stor
 def _sqlite(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError:
+    except exc.ArgumentError:
         raise Misconfigured("store.url is not a database URL: write sqlite:////var/lib/meshca/meshca.db") from None
     if parsed.get_backend_name() != "sqlite":
         raise Misconfigured(

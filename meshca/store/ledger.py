@@ -101,7 +101,7 @@ class LedgerWriter:
         self._committing: list[_Waiting] = []
         self._expected = 1
         self._complete = False
-        self._patience: asyncio.TimerHandle | None = None
+        self._held: asyncio.TimerHandle | None = None
         self._expiring: asyncio.TimerHandle | None = None
         self._drained = asyncio.Event()
         self._handed: SimpleQueue[list[_Waiting] | None] = SimpleQueue()
@@ -165,12 +165,13 @@ class LedgerWriter:
             # At the end of this turn of the loop, so that all who are ready in it come along.
             self._complete = True
             self._loop.call_soon(self._hand_over)
-        elif self._patience is None:
-            self._patience = self._loop.call_later(self._pace.patience.total_seconds(), self._look_again)
+        elif self._held is None:
+            patience = min(self._pace.patience, self._pace.longest)
+            self._held = self._loop.call_later(patience.total_seconds(), self._look_again)
 
     def _look_again(self) -> None:
         """Patience has passed since someone came; was that the last one?"""
-        self._patience = None
+        self._held = None
         if self._committing or self._complete or not self._waiting:
             return
         now, pace = perf_counter(), self._pace
@@ -179,15 +180,15 @@ class LedgerWriter:
             self._waiting[0].since + pace.longest.total_seconds() - now,
         )
         if rest > pace.patience.total_seconds() / 8:
-            self._patience = self._loop.call_later(rest, self._look_again)
+            self._held = self._loop.call_later(rest, self._look_again)
         else:
             self._hand_over()
 
     def _hand_over(self) -> None:
         self._complete = False
-        if self._patience is not None:
-            self._patience.cancel()
-            self._patience = None
+        if self._held is not None:
+            self._held.cancel()
+            self._held = None
         group = self._committing
         while self._waiting and len(group) < self._pace.largest:
             place = self._waiting.popleft()
@@ -243,7 +244,7 @@ class LedgerWriter:
         now, deadline = perf_counter(), self._pace.deadline.total_seconds()
         for place in (*self._committing, *self._waiting):
             if now - place.since >= deadline:
-                _release(place, Unavailable(f"the ledger did not commit within {deadline:g} s"))
+                _release(place, Unavailable(f"the ledger did not commit within the deadline of {deadline:g} s"))
         left = [place.since for place in (*self._committing, *self._waiting) if not place.released.done()]
         if left:
             self._expiring = self._loop.call_later(max(0.01, min(left) + deadline - now), self._expire)

@@ -166,7 +166,7 @@ def test_a_file_without_end_is_refused() -> None:
 
 def test_a_file_that_is_cut_within_a_character_is_too_long_and_not_broken(tmp_path: Path) -> None:
     path = tmp_path / "meshca.yaml"
-    path.write_text("#" + "\N{MUSICAL SYMBOL G CLEF}" * 300_000)
+    path.write_text("##" + "\N{MUSICAL SYMBOL G CLEF}" * 300_000)
     assert "more than" in refusal(path)
 
 

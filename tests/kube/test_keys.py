@@ -115,7 +115,7 @@ async def test_keys_from_a_server_of_another_ca_are_not_believed(server: FaultPr
     ],
 )
 def test_an_address_that_cannot_be_trusted_is_a_mistake(url: str) -> None:
-    with pytest.raises(Misconfigured, match="address of the keys|by https") as refusal:
+    with pytest.raises(Misconfigured, match=r"address of the keys|by https") as refusal:
         url_keys(url, ca_file=None, period=PATIENCE, timeout=PATIENCE)
 
     assert "secret" not in str(refusal.value)
@@ -127,6 +127,33 @@ async def test_this_machine_may_be_asked_in_the_clear() -> None:
         keys = url_keys(server.url + "/jwks", ca_file=None, period=PATIENCE, timeout=PATIENCE)
 
         assert (await keys.keys()).find(KEY.kid) is not None
+
+
+@pytest.mark.parametrize("content", [None, b"", b"two tokens", b"a\nb", b"\xff"])
+async def test_a_token_file_that_holds_no_token_is_named_and_not_quoted(
+    server: FaultProxy, tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "token"
+    if content is not None:
+        path.write_bytes(content)
+
+    with pytest.raises(Unavailable, match=str(path)) as failure:
+        await from_cluster(server, path).keys()
+
+    assert "two" not in str(failure.value)
+    assert server.requests == []
+
+
+@pytest.mark.parametrize("content", [None, b"", b"no certificate"])
+async def test_a_ca_file_that_holds_no_certificate_is_named(
+    server: FaultProxy, tmp_path: Path, content: bytes | None
+) -> None:
+    path = tmp_path / "ca.crt"
+    if content is not None:
+        path.write_bytes(content)
+
+    with pytest.raises(Unavailable, match=str(path)):
+        await fetched(server, ca_file=path).keys()
 
 
 async def test_a_query_does_not_stand_in_messages(server: FaultProxy) -> None:
@@ -206,7 +233,7 @@ async def test_a_torn_or_cut_answer_is_no_key_set(proxied: FaultProxy, token_fil
     keys = from_cluster(proxied, token_file)
     for tear in (proxied.truncate, proxied.cut_after_request):
         tear()
-        with pytest.raises(Unavailable, match="torn|closed|reset"):
+        with pytest.raises(Unavailable, match=r"torn|closed|reset"):
             await keys.keys()
 
     assert len(await keys.keys()) == 1

@@ -91,7 +91,7 @@ def test_a_database_that_silently_does_less_is_not_used(
 
     monkeypatch.setattr(_Lax, "deaf_to", deaf_to)
     monkeypatch.setattr(sqlite3.dbapi2, "connect", connect)
-    with pytest.raises(Misconfigured, match="use another build of SQLite|local file system"):
+    with pytest.raises(Misconfigured, match=r"use another build of SQLite|local file system"):
         open_store(_url(tmp_path / "meshca.db"))
 
 
@@ -189,9 +189,13 @@ def test_a_worker_that_opens_a_store_does_not_load_alembic(tmp_path: Path) -> No
 
 
 def test_nothing_of_a_failed_write_remains(store: Store) -> None:
-    with pytest.raises(ZeroDivisionError), store.writing() as connection:
-        connection.execute(text("UPDATE authority_set SET epoch = 99"))
-        raise ZeroDivisionError
+    def write_and_fail() -> None:
+        with store.writing() as connection:
+            connection.execute(text("UPDATE authority_set SET epoch = 99"))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        write_and_fail()
     with store.reading() as connection:
         assert connection.scalar(text("SELECT epoch FROM authority_set")) == 1
 

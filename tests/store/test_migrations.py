@@ -49,4 +49,4 @@ def test_every_table_is_strict_so_that_a_column_holds_what_it_says(store: Store)
     with store.reading() as connection:
         tables = connection.execute(text("SELECT name, strict FROM pragma_table_list WHERE name NOT LIKE 'sqlite%'"))
         strict = {row.name: bool(row.strict) for row in tables}
-    assert strict == {table: True for table in schema.metadata.tables} | {"alembic_version": False}
+    assert strict == dict.fromkeys(schema.metadata.tables, True) | {"alembic_version": False}

@@ -28,4 +28,4 @@ def test_the_unit_is_microseconds_since_1970() -> None:
 
 def test_a_moment_without_a_zone_is_refused() -> None:
     with pytest.raises(ValueError, match="no zone"):
-        micros(datetime(2026, 11, 23))  # noqa: DTZ001
+        micros(datetime(2026, 11, 23))
