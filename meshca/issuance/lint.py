@@ -1,8 +1,9 @@
 """A second pair of eyes on what is about to be released.
 
-The leaf is read again from its bytes, with ``cryptography.x509`` and none of the code that made
-it, and held against what was proven and asked. A finding means a bug or a faulty signer of ours,
-never a bad request; it stops the release. The rules re-state zlint's and SPIFFE's for our profile
+The leaf is taken apart again from its bytes, with none of the code that made it, and held against
+what was proven and asked. What is constant in a leaf is compared with DER written down here from the
+standards, not with what the profile encodes. A finding means a bug or a faulty signer of ours, never
+a bad request; it stops the release. The rules re-state zlint's and SPIFFE's for our profile
 (``ca-practice.md`` §5, ``spiffe.md`` §1.2).
 """
 
@@ -10,16 +11,29 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Annotated
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import rsa
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cryptography.x509.oid import ExtendedKeyUsageOID, ExtensionOID
+from cryptography.hazmat import asn1
+from cryptography.x509.oid import ExtensionOID
 
 from meshca.errors import SignerFault
 from meshca.issuance.authorities import Authority
 from meshca.issuance.ledger import MAX_SERIAL_BITS
 
+_V3 = 2
+_EMPTY_NAME = bytes.fromhex("3000")
+_RSA_SPKI = bytes.fromhex("300d06092a864886f70d0101010500")
+"""AlgorithmIdentifier rsaEncryption with NULL, which begins an RSA key's SPKI (RFC 3279 §2.3.1)."""
+
+_NOT_CA = bytes.fromhex("3000")
+"""BasicConstraints: cA is FALSE by default and so not encoded (RFC 5280 §4.2.1.9)."""
+_SIGNS = bytes.fromhex("03020780")
+"""KeyUsage: bit 0, digitalSignature (RFC 5280 §4.2.1.3)."""
+_SIGNS_AND_ENCIPHERS = bytes.fromhex("030205a0")
+"""KeyUsage: bits 0 and 2, digitalSignature and keyEncipherment."""
+_SERVER_AND_CLIENT = bytes.fromhex("301406082b0601050507030106082b06010505070302")
+"""ExtKeyUsageSyntax: id-kp-serverAuth, id-kp-clientAuth (RFC 5280 §4.2.1.12)."""
 _CRITICAL = {
     ExtensionOID.BASIC_CONSTRAINTS: True,
     ExtensionOID.KEY_USAGE: True,
@@ -27,73 +41,102 @@ _CRITICAL = {
     ExtensionOID.SUBJECT_ALTERNATIVE_NAME: True,
     ExtensionOID.AUTHORITY_KEY_IDENTIFIER: False,
 }
-_BOTH_SIDES = {ExtendedKeyUsageOID.SERVER_AUTH, ExtendedKeyUsageOID.CLIENT_AUTH}
+
+
+@asn1.sequence
+class _Validity:
+    begin: asn1.UTCTime | asn1.GeneralizedTime
+    end: asn1.UTCTime | asn1.GeneralizedTime
+
+
+@asn1.sequence
+class _Extension:
+    oid: x509.ObjectIdentifier
+    critical: Annotated[bool, asn1.Default(False)]
+    value: bytes
+
+
+@asn1.sequence
+class _Tbs:
+    version: Annotated[int, asn1.Explicit(0)]
+    serial: int
+    algorithm: asn1.TLV
+    issuer: asn1.TLV
+    validity: _Validity
+    subject: asn1.TLV
+    spki: asn1.TLV
+    extensions: Annotated[list[_Extension], asn1.Explicit(3)]
+
+
+@asn1.sequence
+class _Certificate:
+    tbs: _Tbs
+    algorithm: asn1.TLV
+    signature: asn1.BitString
 
 
 def lint(
     der: bytes, *, names: tuple[x509.GeneralName, ...], spki: bytes, authority: Authority, now: datetime
-) -> x509.Certificate:
-    """The certificate in these bytes, when nothing is wrong with it.
-
-    Raises SignerFault, naming every finding, when something is.
-    """
+) -> None:
+    """Return when nothing is wrong with the leaf in these bytes; raise SignerFault, naming every finding, else."""
     try:
-        leaf = x509.load_der_x509_certificate(der)
-        findings = [*_form(leaf, authority), *_validity(leaf, authority, now), *_content(leaf, names, spki, authority)]
-    except (ValueError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType) as error:
+        leaf = asn1.decode_der(_Certificate, der)
+    except ValueError as error:
         raise SignerFault(f"a leaf failed its lint and was not released: it does not parse: {error}") from None
+    findings = [*_form(leaf, authority), *_content(leaf.tbs, names, spki, authority, now)]
     if findings:
         raise SignerFault("a leaf failed its lint and was not released: " + "; ".join(findings))
-    return leaf
 
 
-def _form(leaf: x509.Certificate, authority: Authority) -> Iterator[str]:
-    if leaf.version is not x509.Version.v3:
-        yield f"version is {leaf.version.name}, not v3"
-    if not 0 < leaf.serial_number.bit_length() <= MAX_SERIAL_BITS or leaf.serial_number < 0:
-        yield f"serial {leaf.serial_number} is not positive, or longer than ours are"
-    if leaf.signature_algorithm_oid != authority.algorithm.oid:
-        yield f"signature algorithm {leaf.signature_algorithm_oid.dotted_string} is not that of the issuer's key"
-    if leaf.issuer.public_bytes() != authority.issuer_name:
+def _form(leaf: _Certificate, authority: Authority) -> Iterator[str]:
+    tbs = leaf.tbs
+    if tbs.version != _V3:
+        yield f"version is {tbs.version + 1}, not 3"
+    if tbs.serial <= 0 or tbs.serial.bit_length() > MAX_SERIAL_BITS:
+        yield f"serial {tbs.serial} is not positive, or longer than ours are"
+    identifier = authority.algorithm.identifier
+    if _der(leaf.algorithm) != identifier or _der(tbs.algorithm) != identifier:
+        yield "signature algorithm is not that of the issuer's key, inside and outside alike"
+    if _der(tbs.issuer) != authority.issuer_name:
         yield "issuer's name is not the issuer certificate's subject"
-    if leaf.subject.rdns:
+    if _der(tbs.subject) != _EMPTY_NAME:
         yield "subject is not empty"
 
 
-def _validity(leaf: x509.Certificate, authority: Authority, now: datetime) -> Iterator[str]:
-    begin, end = leaf.not_valid_before_utc, leaf.not_valid_after_utc
+def _content(
+    tbs: _Tbs, names: tuple[x509.GeneralName, ...], spki: bytes, authority: Authority, now: datetime
+) -> Iterator[str]:
+    begin, end = tbs.validity.begin.as_datetime(), tbs.validity.end.as_datetime()
     if not begin <= now < end:
         yield f"valid from {begin} to {end}, which does not hold now, {now}"
     if begin < authority.not_before or end > authority.not_after:
         yield f"valid from {begin} to {end}, outside its chain's {authority.not_before} to {authority.not_after}"
-
-
-def _content(
-    leaf: x509.Certificate, names: tuple[x509.GeneralName, ...], spki: bytes, authority: Authority
-) -> Iterator[str]:
-    public_key = leaf.public_key()
-    if public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo) != spki:
+    if _der(tbs.spki) != spki:
         yield "public key is not the one that was asked for"
-    extensions = {each.oid: each for each in leaf.extensions}
-    critical = {oid: each.critical for oid, each in extensions.items()}
-    if critical != _CRITICAL:
-        yield f"extensions are {sorted(oid.dotted_string for oid in critical)}, not those of the profile"
+    if {each.oid: each.critical for each in tbs.extensions} != _CRITICAL or len(tbs.extensions) != len(_CRITICAL):
+        found = [f"{each.oid.dotted_string}{' critical' * each.critical}" for each in tbs.extensions]
+        yield f"extensions are {', '.join(found)}, not those of the profile"
         return
-    constraints: x509.BasicConstraints = extensions[ExtensionOID.BASIC_CONSTRAINTS].value
-    if constraints.ca or constraints.path_length is not None:
+    values = {each.oid: each.value for each in tbs.extensions}
+    if values[ExtensionOID.BASIC_CONSTRAINTS] != _NOT_CA:
         yield "basic constraints are not CA:FALSE"
-    usage: x509.KeyUsage = extensions[ExtensionOID.KEY_USAGE].value
-    if not usage.digital_signature or usage.key_cert_sign or usage.crl_sign:
-        yield "key usage is not that of a leaf"
-    if usage.key_encipherment and not isinstance(public_key, rsa.RSAPublicKey):
-        yield "key encipherment with a key that cannot encipher"
-    if set(extensions[ExtensionOID.EXTENDED_KEY_USAGE].value) != _BOTH_SIDES:
+    if values[ExtensionOID.KEY_USAGE] != (_SIGNS_AND_ENCIPHERS if _RSA_SPKI in spki[:32] else _SIGNS):
+        yield "key usage is not that of a leaf with such a key"
+    if values[ExtensionOID.EXTENDED_KEY_USAGE] != _SERVER_AND_CLIENT:
         yield "extended key usage is not serverAuth and clientAuth"
-    if extensions[ExtensionOID.AUTHORITY_KEY_IDENTIFIER].value.key_identifier != authority.key_identifier:
+    if values[ExtensionOID.AUTHORITY_KEY_IDENTIFIER] != _by_key(authority.key_identifier):
         yield "authority key identifier is not the issuer's"
-    found = tuple(extensions[ExtensionOID.SUBJECT_ALTERNATIVE_NAME].value)
-    if found != names:
+    if values[ExtensionOID.SUBJECT_ALTERNATIVE_NAME] != x509.SubjectAlternativeName(names).public_bytes():
         yield "names are not those that were proven"
-    uris = sum(type(name) is x509.UniformResourceIdentifier for name in found)
+    uris = sum(type(name) is x509.UniformResourceIdentifier for name in names)
     if uris != 1:
         yield f"{uris} URI SANs, where an SVID has exactly one"
+
+
+def _by_key(identifier: bytes) -> bytes:
+    """AuthorityKeyIdentifier with [0] keyIdentifier and nothing else (RFC 5280 §4.2.1.1)."""
+    return bytes((0x30, len(identifier) + 2, 0x80, len(identifier))) + identifier
+
+
+def _der(element: asn1.TLV) -> bytes:
+    return asn1.encode_der(element)

@@ -49,9 +49,13 @@ class Wish:
 class Issued:
     """A certificate that is recorded and may be released."""
 
-    leaf: x509.Certificate
     entry: Entry
     authority: Authority
+
+    @property
+    def leaf(self) -> x509.Certificate:
+        """The certificate, parsed."""
+        return x509.load_der_x509_certificate(self.entry.der)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,10 +81,10 @@ class _Order:
             now=now,
         )
 
-    def entry(self, leaf: x509.Certificate, der: bytes, authority: Authority, now: datetime) -> Entry:
+    def entry(self, draft: Draft, der: bytes, authority: Authority, now: datetime) -> Entry:
         identity, pod = self.proven.identity, self.proven.identity.pod
         return Entry(
-            serial=leaf.serial_number,
+            serial=draft.serial,
             identity=str(identity),
             cluster=identity.cluster,
             namespace=identity.namespace,
@@ -94,8 +98,8 @@ class _Order:
             credential=self.proven.credential,
             request_id=self.wish.request_id,
             spki_sha256=self.spki_sha256,
-            not_before=leaf.not_valid_before_utc,
-            not_after=leaf.not_valid_after_utc,
+            not_before=draft.not_before,
+            not_after=draft.not_after,
             issued=now,
             der=der,
             issuer_id=authority.issuer_id,
@@ -163,18 +167,19 @@ class Issuance:
             authority = self._authorities.current()
             now = self._clock()
             started = perf_counter()
-            der = await self._sign(order.draft(authority, now), authority)
-            leaf = lint(der, names=order.names, spki=order.spki, authority=authority, now=now)
+            draft = order.draft(authority, now)
+            der = await self._sign(draft, authority)
+            lint(der, names=order.names, spki=order.spki, authority=authority, now=now)
             signed = perf_counter()
             self._took("sign", signed - started)
-            entry = order.entry(leaf, der, authority, now)
+            entry = order.entry(draft, der, authority, now)
             try:
                 await self._ledger.record(entry)
             except Superseded:
                 await self._authorities.refresh()
                 continue
             self._took("record", perf_counter() - signed)
-            return Issued(leaf, entry, authority)
+            return Issued(entry, authority)
         raise Unavailable(f"the authority set moved on {MAX_SIGNINGS} times while this was signed; ask again")
 
     async def _sign(self, draft: Draft, authority: Authority) -> bytes:

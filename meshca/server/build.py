@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AsyncExitStack
 from datetime import datetime
+from functools import partial
 
 from meshca.config import Config
 from meshca.config.address import Address
@@ -194,9 +194,7 @@ class _Counted:
 
     def __init__(self, validator: Validator, cluster: ClusterConfig, metrics: Metrics) -> None:
         self._validator = validator
-        self._count: Callable[[str], None] = lambda result: metrics.tokens.labels(
-            cluster.name, cluster.validation, result
-        ).inc()
+        self._count = partial(metrics.tokens.inc, cluster.name, cluster.validation)
 
     @property
     def checks(self) -> tuple[str, ...]:

@@ -12,12 +12,12 @@ import contextlib
 import os
 import resource
 import signal
-import tempfile
 from collections.abc import AsyncIterator, Callable
 from datetime import timedelta
 from pathlib import Path
 
 import grpc
+from starlette.applications import Starlette
 
 from meshca._pb.meshca import admin_pb2, admin_pb2_grpc
 from meshca.clock import utc_now
@@ -27,11 +27,12 @@ from meshca.keys.local import LocalSigner
 from meshca.rotation.authority_set import AuthoritySet
 from meshca.rotation.controller import Controller
 from meshca.rotation.issuers import open_key
-from meshca.server import build, logs, metrics
+from meshca.server import build, logs
 from meshca.server.crew import Crew
 from meshca.server.http import application, serving
 from meshca.server.listeners import Listener, drain
 from meshca.server.logs import Logger
+from meshca.server.metrics import Exposition, Metrics
 from meshca.server.schedule import schedule
 from meshca.server.services.admin import AdminService
 from meshca.store import ControlStore
@@ -46,7 +47,8 @@ class Control:
         self._config = config
         self._log = log
         self._bundle_file = bundle_file
-        self._metrics = metrics.Metrics()
+        self._metrics = Metrics()
+        self._exposition = Exposition(self._metrics)
         self._store = ControlStore(config.store.url)
         self._kek = build.kek(config)
         self._keys: dict[str, LocalSigner] = {}
@@ -58,7 +60,13 @@ class Control:
             plan=build.issuer_plan(config),
             clock=utc_now,
         )
-        self._crew = Crew(config, key=self._key, restarted=self._metrics.worker_restarts.inc, log=log)
+        self._crew = Crew(
+            config,
+            key=self._key,
+            restarted=self._metrics.worker_restarts.inc,
+            exposition=self._exposition,
+            log=log,
+        )
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Serve until SIGTERM or SIGINT; ``ready`` is called when we do. Raises Misconfigured when we cannot start."""
@@ -78,9 +86,7 @@ class Control:
         stack.callback(self._store.close)
         host, port = build.host_and_port(self._config.http.address)
         try:
-            await stack.enter_async_context(
-                serving(application(trouble=lambda: self._crew.trouble, present=self._present), host, port)
-            )
+            await stack.enter_async_context(serving(self._application(), host, port))
         except OSError as error:
             raise Misconfigured(f"http.address: {error}") from None
         stack.push_async_callback(self._crew.stop)
@@ -95,6 +101,9 @@ class Control:
                 log=self._log,
             )
         )
+
+    def _application(self) -> Starlette:
+        return application(trouble=lambda: self._crew.trouble, present=self._present, exposition=self._exposition)
 
     @contextlib.asynccontextmanager
     async def _admin(self) -> AsyncIterator[None]:
@@ -141,7 +150,5 @@ def serve(config: Config, *, ready: Callable[[], None] = lambda: None, bundle_fi
     os.umask(0o077)
     # A core file would hold the issuer's key.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
-    with tempfile.TemporaryDirectory(prefix="meshca-metrics-") as folder:
-        metrics.prepare(Path(folder))
-        log = logs.configure(config.log.level, process="control")
-        asyncio.run(Control(config, log, bundle_file).run(ready))
+    log = logs.configure(config.log.level, process="control")
+    asyncio.run(Control(config, log, bundle_file).run(ready))

@@ -14,9 +14,9 @@ from typing import Any
 from meshca.config import Config
 from meshca.errors import MeshcaError, Misconfigured
 from meshca.keys.local import LocalSigner
-from meshca.server import metrics
 from meshca.server.handoff import Line, pack
 from meshca.server.logs import Logger
+from meshca.server.metrics import Exposition
 
 _START = timedelta(seconds=30)
 """How long a worker may take to be ready."""
@@ -37,12 +37,14 @@ class Crew:
         *,
         key: Callable[[str], LocalSigner],
         restarted: Callable[[], None],
+        exposition: Exposition,
         log: Logger,
     ) -> None:
         """``key`` opens an issuer's key; it may wait for the store, so it is called in a thread."""
         self._config = config
         self._key = key
         self._restarted = restarted
+        self._exposition = exposition
         self._log = log
         self._workers = [_Seat(number) for number in range(config.workers)]
         self._tasks: list[asyncio.Task[None]] = []
@@ -80,6 +82,7 @@ class Crew:
                 await self._hear(seat, line, message)
             line.close()
             status = await seat.reap()
+            self._exposition.ended(seat.number)
             self._log.error("worker ended", worker=seat.number, status=status, reason=seat.trouble or "")
             self._restarted()
             await asyncio.sleep(_AGAIN.total_seconds())
@@ -92,6 +95,7 @@ class Crew:
                 seat.settled.set()
             case "state":
                 seat.trouble = message["trouble"]
+                self._exposition.heard(seat.number, message["metrics"])
             case "failed":
                 seat.trouble = message["error"]
                 seat.settled.set()
@@ -141,7 +145,6 @@ class _Seat:
     async def reap(self) -> int:
         assert self._process is not None
         status = await self._process.wait()
-        metrics.forget(self._process.pid)
         self.trouble = self.trouble or f"it ended with status {status}"
         return status
 

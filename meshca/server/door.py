@@ -74,7 +74,7 @@ class Door:
             named=named,
             unbound=self._unbound,
         )
-        self._metrics.stage_seconds.labels("prove").observe(perf_counter() - started)
+        self._metrics.stage_seconds.observe(perf_counter() - started, "prove")
         return call.proven
 
     async def issue(self, call: Call, proven: Proven, request: bytes, wish: Wish) -> Issued:
@@ -112,8 +112,8 @@ class Door:
         if call.issued is None:
             return
         entry = call.issued.entry
-        self._metrics.requests.labels(service, entry.namespace, "issued").inc()
-        self._metrics.request_seconds.labels(service).observe(seconds)
+        self._metrics.requests.inc(service, entry.namespace, "issued")
+        self._metrics.request_seconds.observe(seconds, service)
         self._log.info(
             "issued",
             request=call.request_id,
@@ -134,9 +134,9 @@ class Door:
         service = self.profile.service
         result = type(error).__name__
         identity = call.proven.identity if call.proven else None
-        self._metrics.requests.labels(service, identity.namespace if identity else "", result).inc()
+        self._metrics.requests.inc(service, identity.namespace if identity else "", result)
         if isinstance(error, Refused):
-            self._metrics.refusals.labels(service, error.check).inc()
+            self._metrics.refusals.inc(service, error.check)
         log = self._log.error if isinstance(error, SignerFault) else self._log.warning
         log(
             "refused" if isinstance(error, Refused) else "not issued",
@@ -151,7 +151,7 @@ class Door:
         )
 
     def _broken(self, call: Call, error: Exception) -> None:
-        self._metrics.requests.labels(self.profile.service, "", "error").inc()
+        self._metrics.requests.inc(self.profile.service, "", "error")
         # The class alone and where it was raised: the text of a foreign exception may hold what it was given.
         self._log.error("broken", request=call.request_id, error=type(error).__name__, peer=call.peer, at=_place(error))
 

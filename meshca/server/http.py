@@ -15,13 +15,15 @@ from starlette.routing import Route
 from meshca.errors import MeshcaError
 from meshca.roots.bundle import bundle_document, bundle_pem
 from meshca.rotation.authority_set import AuthoritySet
-from meshca.server.metrics import exposition
+from meshca.server.metrics import Exposition
 
 if TYPE_CHECKING:
     from starlette.requests import Request
 
 
-def application(*, trouble: Callable[[], str | None], present: Callable[[], AuthoritySet]) -> Starlette:
+def application(
+    *, trouble: Callable[[], str | None], present: Callable[[], AuthoritySet], exposition: Exposition
+) -> Starlette:
     """``trouble`` says why we are not ready; ``present`` reads the authority set and may wait for the store."""
 
     async def alive(request: Request) -> Response:
@@ -32,8 +34,7 @@ def application(*, trouble: Callable[[], str | None], present: Callable[[], Auth
         return PlainTextResponse("ok\n") if reason is None else PlainTextResponse(f"{reason}\n", status_code=503)
 
     async def metrics(request: Request) -> Response:
-        text = await asyncio.to_thread(exposition)
-        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+        return Response(exposition.text(), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def bundle(request: Request) -> Response:
         authority_set = await asyncio.to_thread(present)

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 
+from meshca import pem
 from meshca.clock import Clock
 from meshca.errors import MeshcaError
 from meshca.identity import Identity
@@ -58,10 +59,10 @@ class ServingCertificate:
         """A new key and a new certificate. Raises what the pipeline raises; the old one stays then."""
         private_key = generate("ecdsa-p256")
         issued = await self._issuance.issue_serving(self._identity, private_key.public_key(), self._names)
-        leaf = issued.leaf.public_bytes(Encoding.PEM)
+        leaf = pem.encode(issued.entry.der, label="CERTIFICATE")
         self._pair = ServingKeyPair(
             key=private_key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()),
-            chain=leaf + "".join(issued.authority.chain_pem).encode(),
+            chain="".join((leaf, *issued.authority.chain_pem)).encode(),
         )
         begin, end = self._clock(), issued.entry.not_after
         self._renew_at = begin + (end - begin) / 2

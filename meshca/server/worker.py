@@ -7,6 +7,7 @@ configuration and, when it asks, the issuer keys that it needs (DESIGN §4).
 from __future__ import annotations
 
 import asyncio
+import gc
 import os
 import signal
 import socket
@@ -47,6 +48,9 @@ DRAIN = timedelta(seconds=10)
 """How long calls in flight have after SIGTERM."""
 
 _REPORT = timedelta(milliseconds=500)
+_COLLECT_AFTER = 20_000
+"""Objects made before the garbage collector looks for cycles; a request makes few, and 700 would be every other one."""
+
 _GONE = 70
 """The exit status of a worker that lost its control process (EX_SOFTWARE)."""
 
@@ -57,6 +61,7 @@ class Worker:
     def __init__(self, config: Config, line: Line, worker_id: str) -> None:
         self._config = config
         self._line = line
+        self._worker_id = worker_id
         self._log = logs.configure(config.log.level, process="worker", worker=worker_id)
         self._metrics = Metrics()
         self._keys: dict[str, asyncio.Future[LocalSigner]] = {}
@@ -72,7 +77,7 @@ class Worker:
             lifetimes=build.lifetimes(config),
             ledger=self._ledger,
             clock=utc_now,
-            took=lambda stage, seconds: self._metrics.stage_seconds.labels(stage).observe(seconds),
+            took=lambda stage, seconds: self._metrics.stage_seconds.observe(seconds, stage),
         )
         self._callers = build.Callers(config, self._metrics)
         self._serving: list[ServingCertificate] = []
@@ -88,6 +93,10 @@ class Worker:
             await self._follower.refresh()
             tasks.append(asyncio.create_task(self._follower.follow()))
             await self._open(tasks)
+            # What start-up made stays: the collector need not look at it again and again.
+            gc.collect()
+            gc.freeze()
+            gc.set_threshold(_COLLECT_AFTER)
             self._line.say("ready")
             tasks.append(asyncio.create_task(self._report()))
             await stop.wait()
@@ -185,8 +194,8 @@ class Worker:
 
     def _loaded(self, present: AuthoritySet, authority: Authority) -> None:
         self._own_keys.replace(present)
-        self._metrics.epoch.set(present.epoch)
-        self._metrics.bundle_sequence.set(present.bundle_sequence)
+        self._metrics.epoch.set(present.epoch, self._worker_id)
+        self._metrics.bundle_sequence.set(present.bundle_sequence, self._worker_id)
         self._log.info(
             "loaded",
             epoch=present.epoch,
@@ -200,7 +209,7 @@ class Worker:
         healthy = True
         while True:
             trouble = self._trouble()
-            self._line.say("state", trouble=trouble)
+            self._line.say("state", trouble=trouble, metrics=self._metrics.snapshot())
             if healthy is not (trouble is None):
                 healthy = trouble is None
                 for listener in self._listeners:

@@ -11,7 +11,8 @@ here earns it:
 - ``serial`` (primary key, random): ``certs show``, and no serial twice.
 - ``writer, counter`` (grows): no counter twice; the walk and the pruning go along it.
 - ``issued`` (grows): ``certs list`` has the newest first; the clock rule asks for the last one.
-- ``issuer_id, not_after`` without our serving leaves (nearly grows): the gate *no-live-leaves*.
+- ``issuer_id, not_after, service`` without our serving leaves (nearly grows): the gate *no-live-leaves*, which the
+  control process asks often; with ``service`` SQLite answers it from the index alone.
 - ``spki_sha256, identity`` (random): the check for a shared key, made with every certificate. It
   holds the identity, too, so that a proxy that keeps its key for years costs no more than a new one.
 
@@ -166,6 +167,7 @@ Index(
     "ledger_leaves",
     ledger.c.issuer_id,
     ledger.c.not_after,
+    ledger.c.service,
     sqlite_where=not_serving(),
     postgresql_where=not_serving(),
 )

@@ -63,7 +63,7 @@ class CachedValidator:
         if asking is None:
             asking = asyncio.create_task(self._ask(question, token, now))
             self._asking[question] = asking
-            asking.add_done_callback(lambda task: self._asked(question, task))
+            asking.add_done_callback(lambda _: self._asking.pop(question))
         return await asyncio.shield(asking)
 
     async def _ask(self, question: _Question, token: str, now: datetime) -> Proven:
@@ -77,9 +77,3 @@ class CachedValidator:
         self._answers.move_to_end(question)
         while len(self._answers) > self._capacity:
             self._answers.popitem(last=False)
-
-    def _asked(self, question: _Question, task: asyncio.Task[Proven]) -> None:
-        del self._asking[question]
-        if not task.cancelled():
-            # Looked at here, or asyncio complains when every caller has hung up.
-            task.exception()

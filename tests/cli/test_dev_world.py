@@ -6,7 +6,6 @@ import json
 import os
 import subprocess
 import sys
-import time
 from datetime import timedelta
 from pathlib import Path
 
@@ -192,30 +191,25 @@ def test_world_without_a_service_is_refused(world: World) -> None:
         endpoints(config)
 
 
-def test_process_that_is_not_the_server_is_left_alone(world: World) -> None:
-    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["serve", "--config", "/another/meshca.yaml"],
+        ["-m", "meshca", "serve", "--config", "{folder}/meshca.yaml.bak"],
+        ["-m", "meshca", "check", "config", "--config", "{folder}/meshca.yaml"],
+    ],
+    ids=["another world's server", "a longer path", "another command"],
+)
+def test_process_that_is_not_the_server_is_left_alone(world: World, words: list[str]) -> None:
+    words = [word.format(folder=world.folder) for word in words]
+    stranger = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)", *words])
     try:
-        world.pid.write_text(f"{stranger.pid}\n")
-
         assert process.running(world) is None
         assert process.down(world) is None
-        time.sleep(0.1)
         assert stranger.poll() is None
     finally:
         stranger.kill()
         stranger.wait()
-
-
-def test_server_of_another_world_is_left_alone(world: World) -> None:
-    command = [sys.executable, "-c", "import time; time.sleep(60)", "serve", "--config", "/another/meshca.yaml"]
-    other = subprocess.Popen(command)
-    try:
-        world.pid.write_text(f"{other.pid}\n")
-
-        assert process.running(world) is None
-    finally:
-        other.kill()
-        other.wait()
 
 
 def test_port_of_somebody_else_is_told(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -42,7 +42,8 @@ def leaf_of(
 ) -> x509.Certificate:
     draft = draft_leaf(names, public_key=key, spki=spki_of(key), authority=authority, lifetime=lifetime, now=now)
     der = sign(draft, authority.signer)
-    return lint(der, names=names, spki=spki_of(key), authority=authority, now=now)
+    lint(der, names=names, spki=spki_of(key), authority=authority, now=now)
+    return x509.load_der_x509_certificate(der)
 
 
 def test_linkerds_leaf_names_the_dns_name_first_since_peers_take_the_first() -> None:
@@ -202,7 +203,7 @@ FLAWS: dict[str, tuple[Draft, str]] = {
     ),
     "may encipher": (
         with_extension(1, extension(x509.KeyUsage(**{**USAGE, "key_encipherment": True}), critical=True)),
-        "cannot encipher",
+        "key usage is not",
     ),
     "server only": (
         with_extension(2, extension(x509.ExtendedKeyUsage([x509.oid.ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)),
@@ -220,7 +221,7 @@ FLAWS: dict[str, tuple[Draft, str]] = {
     ),
     "two URIs": (
         with_extension(3, extension(x509.SubjectAlternativeName([*URI, *URI]), critical=True)),
-        "2 URI SANs",
+        "not those that were proven",
     ),
     "a foreign key identifier": (
         with_extension(4, extension(x509.AuthorityKeyIdentifier(b"x" * 20, None, None), critical=False)),
@@ -229,7 +230,6 @@ FLAWS: dict[str, tuple[Draft, str]] = {
 }
 
 
-@pytest.mark.filterwarnings("ignore:Parsed a serial number:cryptography.utils.CryptographyDeprecationWarning")
 @pytest.mark.parametrize("name", FLAWS)
 def test_a_flawed_leaf_does_not_pass_the_lint(name: str) -> None:
     draft, finding = FLAWS[name]

@@ -62,7 +62,7 @@ TROUBLE: list[tuple[str, Callable[[FaultProxy], object], str]] = [
     ("broken", lambda p: p.answer(500, body=jwks(KEY)), "the answer is 500"),
     ("no content", lambda p: p.answer(204), "the answer is 204"),
     ("a web page", lambda p: p.answer(200, body=b"<html>"), "not a JSON object"),
-    ("too long", lambda p: p.answer(200, body=b" " * (MAX_JWKS + 1)), f"more than {MAX_JWKS} bytes"),
+    ("too long", lambda p: p.answer(200, body=b" " * (MAX_JWKS + 1)), f"the answer has more than {MAX_JWKS} bytes"),
     ("late", late, "no whole answer within 1 s"),
     ("refused", FaultProxy.refuse, "Connection refused"),
     (

@@ -34,7 +34,9 @@ def leaf_under(profile: Profile, authority: Authority = AUTHORITY) -> x509.Certi
     draft = draft_leaf(
         names, public_key=KEY, spki=spki_of(KEY), authority=authority, lifetime=timedelta(hours=1), now=NOW
     )
-    return lint(sign(draft, authority.signer), names=names, spki=spki_of(KEY), authority=authority, now=NOW)
+    der = sign(draft, authority.signer)
+    lint(der, names=names, spki=spki_of(KEY), authority=authority, now=NOW)
+    return x509.load_der_x509_certificate(der)
 
 
 LEAVES = [leaf_under(profile) for profile in PROFILES]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,8 @@ from sqlalchemy import insert, select, update
 
 from meshca.issuance.ledger import Entry
 from meshca.store import LedgerWriter, Store, open_store
-from meshca.store.encoding import certificate_row
+from meshca.store.encoding import body, certificate_row, values
+from meshca.store.group import Place
 from meshca.store.schema import authority_set, ledger
 from tests.store.entries import NOW
 
@@ -55,3 +56,28 @@ def refuse_rows(store: Store) -> Iterator[None]:
     yield
     with store.writing() as connection:
         connection.exec_driver_sql("DROP TRIGGER refused")
+
+
+def plan_of(store: Store, read: Callable[[], object]) -> str:
+    """How SQLite answers the queries on the ledger that this reading makes."""
+    statements: list[str] = []
+    with store.reading() as connection:
+        driver: Any = connection.connection.driver_connection
+        driver.set_trace_callback(statements.append)  # the pool gives the same connection again
+    read()
+    driver.set_trace_callback(None)
+    return explained(store, statements)
+
+
+def explained(store: Store, statements: list[str]) -> str:
+    queries = [statement for statement in statements if "FROM ledger" in statement]
+    assert queries
+    with store.reading() as connection:
+        plans = [connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {query}") for query in queries]
+        return "; ".join(step.detail for plan in plans for step in plan)
+
+
+def place(entry: Entry, writer: str) -> Place:
+    """An entry's place in a group of this writer."""
+    row = values(entry)
+    return Place(entry, row, body(writer, row))

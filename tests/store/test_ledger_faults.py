@@ -127,10 +127,9 @@ async def test_whatever_fails_nothing_is_recorded_and_the_chain_goes_on(
         with FAULTS[said](impatient):
             if said in {"readonly database", "disk is full"}:
                 _reconnect(writer, impatient)
-            for _ in range(2):
-                results = await _record_all(writer, during)
-                assert [type(result) for result in results] == [Unavailable] * 3
-                assert said in str(results[0])
+            results = await _record_all(writer, during)
+            assert [type(result) for result in results] == [Unavailable] * 3
+            assert said in str(results[0])
         assert await _record_all(writer, after) == [None] * 3
     recorded = [entry.serial for entry in in_order(store)]
     assert recorded == [entry.serial for entry in (*before, *after)]
@@ -186,20 +185,18 @@ async def test_a_commit_whose_answer_was_lost_is_counted_on(store: Store, monkey
     assert [finding.fault for finding in walk(store)] == [""]
 
 
-@pytest.mark.parametrize("file", ["meshca.db", "meshca.db-wal"])
-async def test_a_failed_group_leaves_no_lock_and_no_open_file(store: Store, tmp_path: Path, file: str) -> None:
+async def test_failed_groups_leave_no_lock_and_no_open_files(store: Store, tmp_path: Path) -> None:
+    opened = []
     async with _writer(store) as writer:
-        await _record_all(writer, [a_leaf("before")])
-        opened = _open_files(tmp_path / file)
-        for _ in range(5):
+        for _ in range(12):
             with _no_table(store):
-                failures = await _record_all(writer, [a_leaf("during")])
-            assert isinstance(failures[0], Unavailable)
-            with store.writing() as connection:  # whoever still holds a failed connection's traceback holds no lock
+                (failure,) = await _record_all(writer, [a_leaf("during")])
+            assert isinstance(failure, Unavailable)
+            with store.writing() as connection:  # its traceback is still held here, its lock is not
                 connection.exec_driver_sql("UPDATE authority_set SET epoch = epoch")
-        assert _open_files(tmp_path / file) <= opened + 1
+            opened.append(_open_files(tmp_path))
+    assert opened[-1] <= opened[2], "SQLite keeps a few for the next connection, and no more"
 
 
-def _open_files(path: Path) -> int:
-    folder = Path("/proc/self/fd")
-    return sum(os.path.realpath(link) == str(path) for link in folder.iterdir())
+def _open_files(folder: Path) -> int:
+    return sum(os.path.realpath(link).startswith(str(folder)) for link in Path("/proc/self/fd").iterdir())

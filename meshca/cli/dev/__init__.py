@@ -11,7 +11,8 @@ from typing import Annotated
 
 import typer
 
-from meshca.cli.options import Settings
+from meshca.cli.options import Output, Settings
+from meshca.cli.output import Format
 
 Folder = Annotated[Path, typer.Option("--dir", metavar="DIR", help="The folder of this world.")]
 
@@ -31,6 +32,7 @@ def up(
     folder: Folder,
     detach: Annotated[bool, typer.Option("--detach", help="Return when it is ready; it goes on running.")] = False,
     settings: Settings = None,
+    output: Output = Format.TABLE,
 ) -> None:
     """Make the world in DIR, or take it up where it was, and write DIR/dev.env.
 
@@ -44,28 +46,32 @@ def up(
     from meshca.cli.dev.follow import follow
     from meshca.cli.dev.world import World
     from meshca.cli.files import folder as made
+    from meshca.cli.output import print_object
 
     world = World(made(folder))
-    server = process.up(world, settings or ())
-    if server is None:
-        typer.echo(f"it runs already, as process {process.running(world)}: `. {world.env}` sets what scripts need")
-        return
-    typer.echo(f"ready: `. {world.env}` sets what scripts need; the log is {world.log}")
-    if not detach:
+    pid, server = process.up(world, settings or ())
+    if output is not Format.TABLE:
+        print_object({"started": server is not None, **world.environment(world.load(), pid)}, output)
+    elif server is None:
+        typer.echo(f"it runs already, as process {pid}: `. {world.env}` sets what scripts need")
+    else:
+        typer.echo(f"ready: `. {world.env}` sets what scripts need; the log is {world.log}")
+    if server is not None and not detach:
         follow(world, server)
 
 
-def down(folder: Folder) -> None:
+def down(folder: Folder, output: Output = Format.TABLE) -> None:
     """Stop the server of this world. The folder stays, so that `up` takes it up again."""
     from meshca.cli.dev import process
     from meshca.cli.dev.world import World
+    from meshca.cli.output import print_object
 
     world = World(folder.resolve())
-    if not world.config.exists():
-        typer.echo(f"{folder} holds no development world")
-        return
-    pid = process.down(world)
-    typer.echo("it did not run" if pid is None else f"process {pid} has ended")
+    pid = process.down(world) if world.config.exists() else None
+    if output is not Format.TABLE:
+        print_object({"stopped": pid}, output)
+    else:
+        typer.echo("it did not run" if pid is None else f"process {pid} has ended")
 
 
 def token(
@@ -74,10 +80,12 @@ def token(
     service_account: Annotated[str, typer.Option(help="The name of the service account.")],
     audience: Annotated[str, typer.Option(help="istio-ca opens Istio's service, identity.l5d.io Linkerd's.")],
     lifetime: Annotated[str, typer.Option(metavar="DURATION", help="How long the token is valid.")] = "1h",
+    output: Output = Format.TABLE,
 ) -> None:
     """Print a token as a cluster would project it into a pod of this service account. The pod is invented."""
     from meshca.cli.dev.tokens import mint
     from meshca.cli.dev.world import World
+    from meshca.cli.output import print_object
     from meshca.config.notation import parse_duration
     from meshca.errors import Misconfigured
     from meshca.names import ServiceAccount
@@ -87,4 +95,8 @@ def token(
     except ValueError as error:
         raise Misconfigured(f"--lifetime {lifetime}: {error}") from None
     account = ServiceAccount(namespace, service_account)
-    typer.echo(mint(World(folder.resolve()), account, audience=audience, lifetime=valid))
+    minted = mint(World(folder.resolve()), account, audience=audience, lifetime=valid)
+    if output is not Format.TABLE:
+        print_object({"token": minted}, output)
+    else:
+        typer.echo(minted)

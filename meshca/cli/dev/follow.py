@@ -34,7 +34,6 @@ def follow(world: World, server: subprocess.Popen[bytes]) -> None:
             signal.signal(number, signal.SIG_IGN)  # once is enough
         stop(server.pid)
         server.wait()
-        world.pid.unlink(missing_ok=True)
         return
     finally:
         for number, action in before.items():

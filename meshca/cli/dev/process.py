@@ -11,7 +11,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from meshca.cli.dev.tokens import make_keys
@@ -19,6 +19,7 @@ from meshca.cli.dev.world import World, endpoints
 from meshca.cli.files import write
 from meshca.cli.init import ROOT_KEY_TYPE, choose_root, found
 from meshca.cli.output import notice
+from meshca.cli.progress import waiting
 from meshca.config import Address, Config
 from meshca.config.notation import parse_duration
 from meshca.errors import Conflict, MeshcaError
@@ -30,33 +31,35 @@ STOPPED_WITHIN = 20.0
 _FREE_WITHIN = 5.0
 """How long the workers of a killed server may hold its ports; they end within a second of losing it."""
 _LAST_LINES = 12
+_LARGE_LOG = 16 * 1024 * 1024
 
 
-def up(world: World, settings: Sequence[str]) -> subprocess.Popen[bytes] | None:
+def up(world: World, settings: Sequence[str]) -> tuple[int, subprocess.Popen[bytes] | None]:
     """Have the world's server run, be ready, and be described in dev.env.
 
-    Returns the process, or None when it ran already. Raises Misconfigured for a configuration that is
-    not acceptable, Conflict when a port is taken or the server runs with other settings,
-    MeshcaError with the end of the log when it did not become ready.
+    Returns its process identifier, and the process unless it ran already. Raises Misconfigured for a
+    configuration that is not acceptable, Conflict when a port is taken or the server runs with other
+    settings, MeshcaError with the end of the log when it did not become ready.
     """
     with world.alone():
         pid = running(world)
         config = world.configure(settings, runs=pid is not None)
         if pid is not None:
+            _wait_until_ready(world, config, lambda: running(world) == pid)
             world.write_env(config, pid)
-            return None
+            return pid, None
         make_keys(world)
         _found(config)
         _wait_for_ports(config)
         server = _start(world)
         try:
-            _wait_until_ready(world, config, server)
+            _wait_until_ready(world, config, lambda: server.poll() is None)
         except BaseException:
             stop(server.pid)
             server.wait()
             raise
         world.write_env(config, server.pid)
-        return server
+        return server.pid, server
 
 
 def down(world: World) -> int | None:
@@ -65,19 +68,22 @@ def down(world: World) -> int | None:
         pid = running(world)
         if pid is not None:
             stop(pid)
-        world.pid.unlink(missing_ok=True)
         return pid
 
 
 def running(world: World) -> int | None:
-    """The process of the world's server. A number in a file proves nothing: the process must be that server."""
-    try:
-        pid = int(world.pid.read_text())
-        command = Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
-    except (OSError, ValueError):
-        return None
-    ours = b"serve" in command and os.fsencode(world.config) in command
-    return pid if ours else None
+    """The process of the world's server, found by its command line: a file with a number in it could be stale."""
+    words = b"\0".join([b"-m", b"meshca", *map(os.fsencode, _words(world)), b""])
+    for folder in Path("/proc").iterdir():
+        with contextlib.suppress(OSError):
+            ours = folder.name.isdigit() and folder.stat().st_uid == os.getuid()
+            if ours and words in (folder / "cmdline").read_bytes():
+                return int(folder.name)
+    return None
+
+
+def _words(world: World) -> list[str]:
+    return ["serve", "--config", str(world.config)]
 
 
 def stop(pid: int) -> None:
@@ -104,31 +110,29 @@ def _found(config: Config) -> None:
 
 
 def _start(world: World) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "meshca", "serve", "--config", str(world.config)]
+    if world.log.exists() and world.log.stat().st_size > _LARGE_LOG:
+        world.log.replace(world.log.with_suffix(".log.1"))
     with world.log.open("ab") as log:
-        server = subprocess.Popen(
-            [*command, "--bundle-file", str(world.roots)],
+        return subprocess.Popen(
+            [sys.executable, "-m", "meshca", *_words(world), "--bundle-file", str(world.roots)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             cwd=world.folder,
             start_new_session=True,  # Ctrl-C is for us; the server gets a SIGTERM and drains
         )
-    write(world.pid, f"{server.pid}\n".encode(), mode=0o600)
-    return server
 
 
-def _wait_until_ready(world: World, config: Config, server: subprocess.Popen[bytes]) -> None:
+def _wait_until_ready(world: World, config: Config, runs: Callable[[], bool]) -> None:
     url = endpoints(config).http
     until = time.monotonic() + READY_WITHIN
-    while True:
-        if server.poll() is not None:
-            raise MeshcaError(f"the server ended with code {server.returncode}; {_end_of(world)}")
-        if _get(f"{url}/readyz") is not None:
-            break
-        if time.monotonic() >= until:
-            raise MeshcaError(f"the server was not ready within {READY_WITHIN:.0f} s; {_end_of(world)}")
-        time.sleep(0.05)
+    with waiting("starting"):
+        while _get(f"{url}/readyz") is None:
+            if not runs():
+                raise MeshcaError(f"the server has ended; {_end_of(world)}")
+            if time.monotonic() >= until:
+                raise MeshcaError(f"the server was not ready within {READY_WITHIN:.0f} s; {_end_of(world)}")
+            time.sleep(0.05)
     bundle = _get(f"{url}/bundle.pem")
     if bundle is None:
         raise MeshcaError(f"the server is ready and does not tell its trust bundle; {_end_of(world)}")

@@ -66,10 +66,6 @@ class World:
     def env(self) -> Path:
         return self.folder / "dev.env"
 
-    @property
-    def pid(self) -> Path:
-        return self.folder / "serve.pid"
-
     @cached_property
     def socket(self) -> Path:
         """The admin socket; where the folder's own path is too long for one, in a short folder of ours."""
@@ -162,8 +158,14 @@ class World:
 
     def write_env(self, config: Config, pid: int) -> None:
         """dev.env, in one step: shell lines that export what scripts need."""
+        values = self.environment(config, pid)
+        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in values.items()]
+        write(self.env, "".join(lines).encode(), mode=0o600)
+
+    def environment(self, config: Config, pid: int) -> dict[str, str]:
+        """What scripts need, by the names of dev.env. Raises Misconfigured as :func:`endpoints` does."""
         found = endpoints(config)
-        values = {
+        return {
             "MESHCA_SERVER": found.admin,
             "MESHCA_DEV_LINKERD": found.linkerd,
             "MESHCA_DEV_ISTIO": found.istio,
@@ -172,8 +174,6 @@ class World:
             "MESHCA_DEV_HTTP": found.http,
             "MESHCA_DEV_PID": str(pid),
         }
-        lines = [f"export {name}={shlex.quote(value)}\n" for name, value in values.items()]
-        write(self.env, "".join(lines).encode(), mode=0o600)
 
 
 @dataclass(frozen=True, slots=True)

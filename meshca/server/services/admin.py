@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from meshca import __version__
 from meshca._pb.meshca import admin_pb2, admin_pb2_grpc
@@ -147,11 +147,11 @@ class AdminService(admin_pb2_grpc.AdminServicer):
             return await answer
         except MeshcaError as error:
             await self._abort(context, error)
-            raise AssertionError("abort raises") from None
 
-    async def _abort(self, context: Context, error: MeshcaError) -> None:
+    async def _abort(self, context: Context, error: MeshcaError) -> NoReturn:
         self._log.warning("not answered", result=type(error).__name__, reason=str(error))
         await context.abort(code_of(error, Wire.ADMIN), message_of(error, Wire.ADMIN, ""))
+        raise AssertionError("abort raises")
 
     async def _stream(self, context: Context, open_rows: Callable[[], Iterable[Answer]]) -> AsyncIterator[Answer]:
         """Rows, read in batches off the event loop; a client that is gone ends the reading."""

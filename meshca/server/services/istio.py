@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import timedelta
 
-from cryptography.hazmat.primitives.serialization import Encoding
-
+from meshca import pem
 from meshca._pb.istio import ca_pb2, ca_pb2_grpc
 from meshca.errors import BadRequest, NotProven, shown
 from meshca.issuance.pipeline import Wish
@@ -40,7 +39,7 @@ class IstioCertificateService(ca_pb2_grpc.IstioCertificateServiceServicer):
             request.csr.encode(),
             Wish(lifetime=_lifetime(request.validity_duration), peer=call.peer, request_id=call.request_id),
         )
-        leaf = issued.leaf.public_bytes(Encoding.PEM).decode()
+        leaf = pem.encode(issued.entry.der, label="CERTIFICATE")
         authority = issued.authority
         return ca_pb2.IstioCertificateResponse(cert_chain=[leaf, *authority.chain_pem, authority.roots_pem])
 

@@ -105,9 +105,8 @@ def _ledger() -> None:
     )
     op.create_index("ledger_issued", "ledger", ["issued"])
     not_ours = sa.text("service != 'serving'")
-    op.create_index(
-        "ledger_leaves", "ledger", ["issuer_id", "not_after"], sqlite_where=not_ours, postgresql_where=not_ours
-    )
+    leaves = ["issuer_id", "not_after", "service"]
+    op.create_index("ledger_leaves", "ledger", leaves, sqlite_where=not_ours, postgresql_where=not_ours)
     op.create_index("ledger_keys", "ledger", ["spki_sha256", "identity"])
 
 
