@@ -45,9 +45,7 @@ class TrustDomain:
                 "and nothing else (SPIFFE-ID §2.1)"
             )
         if len(self.name) > MAX_TRUST_DOMAIN:
-            raise BadName(
-                f"a trust domain of {len(self.name)} bytes is over {MAX_TRUST_DOMAIN} (SPIFFE-ID §2.3)"
-            )
+            raise BadName(f"a trust domain of {len(self.name)} bytes is over {MAX_TRUST_DOMAIN} (SPIFFE-ID §2.3)")
 
     def __str__(self) -> str:
         return self.name
@@ -89,9 +87,7 @@ class SpiffeId:
             raise BadName(f"a SPIFFE ID of {len(text)} characters is over {MAX_SPIFFE_ID} (SPIFFE-ID §2.3)")
         scheme, colon, rest = text.partition("://")
         if not colon or scheme != "spiffe":
-            raise BadName(
-                f"{shown(text)} is not a SPIFFE ID: it does not begin with spiffe:// (SPIFFE-ID §2)"
-            )
+            raise BadName(f"{shown(text)} is not a SPIFFE ID: it does not begin with spiffe:// (SPIFFE-ID §2)")
         authority, *segments = rest.split("/")
         return cls(TrustDomain(authority), tuple(segments))
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from meshca.cli.options import DEFAULT_CONFIG, Config, Output, Settings
+from meshca.cli.options import DEFAULT_CONFIG, Config, Output, Settings, duration
 from meshca.cli.output import Format
 
 if TYPE_CHECKING:
@@ -64,26 +64,21 @@ def init(
     """
     import os
 
-    from meshca.cli.output import notice, print_object
+    from meshca.cli.output import print_object
     from meshca.config import load
-    from meshca.config.notation import parse_duration
     from meshca.errors import Misconfigured
     from meshca.operator.init import AlreadyInitialised
 
     loaded = load(config, environ=os.environ, overrides=settings or ())
     if root_cert is None and root_key is not None:
         raise Misconfigured("--root-key was given without the certificate of that key: add --root-cert")
-    try:
-        lifetime = parse_duration(root_lifetime)
-    except ValueError as error:
-        raise Misconfigured(f"--root-lifetime {root_lifetime}: {error}") from None
     root = choose_root(
         loaded,
         certificate=root_cert,
         key=root_key,
         passphrase=root_passphrase_file,
         key_type=root_key_type,
-        lifetime=lifetime,
+        lifetime=duration(root_lifetime, "--root-lifetime"),
     )
     try:
         first, created = found(loaded, root), True
@@ -92,14 +87,18 @@ def init(
             raise
         first, created = error.present, False
     print_object(_summary(first, created=created), output)
-    if (
-        root_cert is not None
-        and created
-        and (loaded.root.certificate, loaded.root.key) != (root_cert, root_key or root_cert)
-    ):
+    if root_cert is not None and created:
+        _compare(loaded, root_cert.absolute(), (root_key or root_cert).absolute())
+
+
+def _compare(config: Loaded, certificate: Path, key: Path) -> None:
+    """Say so when the next issuer would be signed by another root, or by none."""
+    from meshca.cli.output import notice
+
+    if (config.root.certificate, config.root.key) != (certificate, key):
         notice(
-            f"note: the next issuer is signed with the root that the configuration names: "
-            f"set root.certificate to {root_cert} and root.key to {root_key or root_cert}"
+            "note: the next issuer is signed with the root that the configuration names: "
+            f"set root.certificate to {certificate} and root.key to {key}"
         )
 
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from meshca.cli.output import Format
+
+if TYPE_CHECKING:
+    from datetime import timedelta
 
 DEFAULT_CONFIG = Path("/etc/meshca/meshca.yaml")
 DEFAULT_SERVER = "unix:/run/meshca/admin.sock"
@@ -29,3 +32,14 @@ Server = Annotated[
     str,
     typer.Option("--server", envvar="MESHCA_SERVER", metavar="unix:PATH", help="The admin socket of a running meshca."),
 ]
+
+
+def duration(text: str, option: str) -> timedelta:
+    """A duration as the configuration writes it, such as 30d or 20s. Raises Misconfigured, naming the option."""
+    from meshca.config.notation import parse_duration
+    from meshca.errors import Misconfigured, shown
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        raise Misconfigured(f"{option} is {shown(text)}: {error}") from None

@@ -75,9 +75,7 @@ class _Certificate:
     signature: asn1.BitString
 
 
-def lint(
-    der: bytes, *, names: tuple[x509.GeneralName, ...], spki: bytes, authority: Authority, now: datetime
-) -> None:
+def lint(der: bytes, *, names: tuple[x509.GeneralName, ...], spki: bytes, authority: Authority, now: datetime) -> None:
     """Return when nothing is wrong with the leaf in these bytes; raise SignerFault, naming every finding, else."""
     try:
         leaf = asn1.decode_der(_Certificate, der)

@@ -185,9 +185,7 @@ class Issuance:
     async def _sign(self, draft: Draft, authority: Authority) -> bytes:
         """The DER certificate. After a fault the issuer signs no more until the process is restarted by somebody."""
         if authority.issuer_id in self._faulty:
-            raise SignerFault(
-                f"issuer {authority.issuer_id} answered wrongly before; look at its key, then restart"
-            )
+            raise SignerFault(f"issuer {authority.issuer_id} answered wrongly before; look at its key, then restart")
         signer = authority.signer
         tbs = draft.tbs(authority.algorithm)
         try:

@@ -9,6 +9,8 @@ from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from meshca.errors import Misconfigured
 from meshca.keys.algorithms import PrivateKey, PublicKey, algorithm_of
 
+_SMALLEST_RSA = 2048
+
 
 class LocalSigner:
     """Signs with a key that is held in memory; never waits."""
@@ -71,4 +73,6 @@ def usable(key: object) -> PrivateKey:
     if not isinstance(key, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey):
         raise Misconfigured(f"a private key of type {type(key).__name__} cannot be used: use P-256, P-384 or RSA")
     algorithm_of(key.public_key())
+    if isinstance(key, rsa.RSAPrivateKey) and key.key_size < _SMALLEST_RSA:
+        raise Misconfigured(f"an RSA key of {key.key_size} bits cannot be used: use {_SMALLEST_RSA} or more")
     return key

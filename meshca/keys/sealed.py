@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,15 +77,23 @@ class FileKek:
 
     @staticmethod
     def create(path: Path) -> None:
-        """Write a new random key with mode 0600; an existing file is left alone. Raises OSError."""
-        try:
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        except FileExistsError:
+        """Write a new random key with mode 0600; an existing file is left alone. Raises OSError.
+
+        It appears with all its bytes or not at all: half a key would be read as a wrong one for ever.
+        """
+        if path.exists():
             return
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(base64.b64encode(os.urandom(_KEY)) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        new = path.with_name(f"{path.name}.{os.getpid()}.new")
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(base64.b64encode(os.urandom(_KEY)) + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            with contextlib.suppress(FileExistsError):
+                os.link(new, path)
+        finally:
+            new.unlink()
 
 
 def seal(signer: LocalSigner, kek: KeyEncryptionKey, *, owner: str) -> bytes:

@@ -20,8 +20,16 @@ from meshca.keys.signer import Signer
 from meshca.names import TrustDomain
 from meshca.roots.source import IssuerRequest
 
-BACKDATE = timedelta(minutes=5)
-"""Authorities begin earlier than now, so that their leaves may (DESIGN §8)."""
+MAX_BACKDATE = timedelta(minutes=5)
+BACKDATE_SHARE = 20
+
+
+def backdate(lifetime: timedelta) -> timedelta:
+    """How much earlier than now an authority begins, so that its leaves may, too (DESIGN §8).
+
+    At most a twentieth of its life, as with leaves, so that a short one is not half over when it is new.
+    """
+    return min(MAX_BACKDATE, lifetime / BACKDATE_SHARE)
 
 
 def authority_name(trust_domain: TrustDomain, role: str, identifier: str) -> x509.Name:
@@ -42,7 +50,7 @@ def draft_root(trust_domain: TrustDomain, public_key: PublicKey, *, lifetime: ti
     return Draft(
         serial=random_serial(),
         issuer_name=name,
-        not_before=(now - BACKDATE).replace(microsecond=0),
+        not_before=(now - backdate(lifetime)).replace(microsecond=0),
         not_after=(now + lifetime).replace(microsecond=0),
         subject=name,
         spki=spki_of(public_key),

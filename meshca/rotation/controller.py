@@ -133,9 +133,7 @@ class Controller:
         if issuer is None:
             if not self._plan.due(present.active, now):
                 return None
-            return self._staged(
-                present, f"{present.active.id} has lived {self._plan.rotate_at:.0%} of its life"
-            )
+            return self._staged(present, f"{present.active.id} has lived {self._plan.rotate_at:.0%} of its life")
         if issuer.state is IssuerState.STAGED:
             return signed(present, issuer.id, self._certified(issuer, now))
         if issuer.state is IssuerState.SIGNED:

@@ -10,7 +10,7 @@ from meshca.keys.algorithms import generate, spki_sha256
 from meshca.keys.local import LocalSigner
 from meshca.keys.sealed import KeyEncryptionKey, seal, unseal
 from meshca.names import TrustDomain
-from meshca.roots.certificates import BACKDATE, issuer_csr
+from meshca.roots.certificates import backdate, issuer_csr
 from meshca.roots.judge import judge
 from meshca.roots.source import IssuerRequest, RootSource
 from meshca.rotation.authority_set import Issuer, IssuerState
@@ -61,7 +61,7 @@ def certify(
         trust_domain=trust_domain,
         public_key=signer.public_key,
         csr=issuer_csr(trust_domain, issuer.id, signer),
-        not_before=now - BACKDATE,
+        not_before=now - backdate(lifetime),
         not_after=now + lifetime,
     )
     chain = source.certify(request)

@@ -100,8 +100,8 @@ def _in_form(request: bytes, form: csr.Form) -> bytes:
             return x509.load_pem_x509_csr(request).public_bytes(Encoding.DER)
         if form is csr.Form.PEM and not request.startswith(_PEM):
             return x509.load_der_x509_csr(request).public_bytes(Encoding.PEM)
-    except ValueError:
-        pass  # as it is: the judge says what is wrong with it
+    except (ValueError, x509.InvalidVersion):
+        return request  # the judge says what is wrong with it
     return request
 
 

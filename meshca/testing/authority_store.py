@@ -145,6 +145,14 @@ class AuthorityStoreContract:
         store.replace(staged, both)
         assert store.read() == both
 
+    def test_an_older_issuer_can_take_over_again_from_the_newer_one(self, store: AuthorityStore) -> None:
+        older, newer = an_issuer("older", state=IssuerState.RETIRING), an_issuer("newer", state=IssuerState.ACTIVE)
+        present = store.create(replace(a_first_set(), issuers=(older, newer)))
+        back = (replace(older, state=IssuerState.ACTIVE), replace(newer, state=IssuerState.RETIRING))
+        after = replace(present, epoch=2, issuers=back)
+        store.replace(present, after)
+        assert store.read() == after
+
     def test_roots_keep_their_order_when_one_is_added(self, store: AuthorityStore) -> None:
         present = store.create(a_first_set())
         after = replace(present, epoch=2, bundle_sequence=2, roots=(a_root("newest"), *present.roots))

@@ -223,6 +223,13 @@ class LedgerContract:
             await on.ledger.record(replace(an_entry("second"), issued=NOW - SKEW))
             assert len(on.recorded()) == 2
 
+    async def test_a_clock_that_creeps_back_is_measured_by_the_newest_issuance(self, stand: OpenStand) -> None:
+        async with stand("alarm") as on:
+            await on.ledger.record(an_entry("first"))
+            await on.ledger.record(replace(an_entry("second"), issued=NOW - SKEW))
+            with pytest.raises(Unavailable, match="clock"):
+                await on.ledger.record(replace(an_entry("third"), issued=NOW - SKEW - timedelta(seconds=1)))
+
     async def test_a_closed_ledger_records_nothing(self, stand: OpenStand) -> None:
         async with stand("alarm") as on:
             await on.close()

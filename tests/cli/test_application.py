@@ -104,7 +104,7 @@ FAILURES = {
     "no account": (["fetch", "--as", "istio", "--service-account", "a", "--out", "/nowhere/x"], "write NAMESPACE/NAME"),
     "no address": (["fetch", "--as", "istio", "--service-account", "a/b", "--out", "/x"], "nor --address was"),
     "key without certificate": (["init", "--config", "{config}", "--root-key", "k"], "add --root-cert"),
-    "bad lifetime": (["init", "--config", "{config}", "--root-lifetime", "30"], "--root-lifetime 30: write"),
+    "bad lifetime": (["init", "--config", "{config}", "--root-lifetime", "30"], "--root-lifetime is '30': write"),
 }  # fmt: skip
 
 

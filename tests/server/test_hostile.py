@@ -15,6 +15,7 @@ import grpc
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
@@ -23,7 +24,7 @@ from meshca._pb.istio.ca_pb2_grpc import IstioCertificateServiceStub
 from meshca._pb.linkerd.identity_pb2 import CertifyRequest, CertifyResponse
 from meshca._pb.linkerd.identity_pb2_grpc import IdentityStub
 from meshca.csr import Form
-from tests.attacks import LINKERD_NAME, Attack, blocked_hashes, csr_attacks
+from tests.attacks import LINKERD_NAME, Attack, asking_for_key, blocked_hashes, csr_attacks
 from tests.clients.csr import linkerd_csr, ztunnel_csr
 from tests.world import World
 
@@ -40,6 +41,8 @@ class Doors:
     istio: IstioCertificateServiceStub
     linkerd_token: str
     istio_token: str
+    issuer_spki: bytes
+    """The key of the issuer that signs now."""
 
     def certify(self, csr: bytes, *, token: str | None = None, identity: str = LINKERD_NAME) -> CertifyResponse:
         token = self.linkerd_token if token is None else token
@@ -57,6 +60,12 @@ class Doors:
             headers = (("authorization", f"Bearer {self.istio_token if token is None else token}"),)
         answer: IstioCertificateResponse = self.istio.CreateCertificate(request, metadata=headers, timeout=10)
         return answer
+
+
+def spki_of_issuer(world: World) -> bytes:
+    (issuer,) = world.ask("issuers", "list")
+    key = x509.load_pem_x509_certificates(issuer["chain"].encode())[0].public_key()
+    return key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
 
 
 @pytest.fixture(scope="module")
@@ -78,6 +87,7 @@ def doors(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Doors]:
                 IstioCertificateServiceStub(tls),
                 world.token_file("identity.l5d.io").read_text(),
                 world.token_file("istio-ca").read_text(),
+                spki_of_issuer(world),
             )
 
 
@@ -96,20 +106,28 @@ def refused(doors: Doors, call: Callable[[], object]) -> grpc.RpcError:
     return caught.value
 
 
+def said(error: grpc.RpcError) -> str:
+    """What the caller was told."""
+    return error.details() or ""
+
+
 def log_line(doors: Doors, error: grpc.RpcError) -> dict[str, object]:
     """The log line of the request whose id the caller was told."""
-    request_id = error.details().rpartition("(request ")[2].rstrip(")")
+    request_id = said(error).rpartition("(request ")[2].rstrip(")")
     (line,) = [line for line in doors.world.log() if line.get("request") == request_id]
     return line
 
 
 @pytest.mark.parametrize("attack", ATTACKS, ids=str)
 def test_a_hostile_csr_is_refused_at_its_door_and_leaves_no_trace(doors: Doors, attack: Attack) -> None:
+    request = attack.request
+    if attack.name.startswith("our-own-issuer"):
+        request = asking_for_key(doors.issuer_spki, attack.form)
     if attack.form is Form.PEM:
         # A proto3 string holds no bytes beyond UTF-8: what is none arrives replaced.
-        error = refused(doors, lambda: doors.create(attack.request.decode("utf-8", "replace")))
+        error = refused(doors, lambda: doors.create(request.decode("utf-8", "replace")))
     else:
-        error = refused(doors, lambda: doors.certify(attack.request))
+        error = refused(doors, lambda: doors.certify(request))
     if error.code() is Code.RESOURCE_EXHAUSTED:
         assert len(attack.request) > 60_000  # gRPC's own cap on messages comes first
         return
@@ -138,14 +156,14 @@ def test_an_empty_field_is_named(doors: Doors, field: str) -> None:
         lambda: doors.certify(values["csr"], token=values["token"], identity=values["identity"]),  # type: ignore[arg-type] # a table
     )
     assert error.code() is Code.INVALID_ARGUMENT
-    assert "missing" in error.details()
+    assert "missing" in said(error)
 
 
 def test_another_identity_than_the_tokens_is_refused_as_upstream_does(doors: Doors) -> None:
     name = LINKERD_NAME.replace("web", "admin")
     error = refused(doors, lambda: doors.certify(linkerd_csr(WEB_KEY, name), identity=name))
     assert error.code() is Code.FAILED_PRECONDITION
-    assert "requested identity did not match provided token" in error.details()
+    assert "requested identity did not match provided token" in said(error)
 
 
 def unsigned(token: str, **changes: object) -> str:
@@ -171,14 +189,14 @@ def test_a_token_that_proves_nothing_is_told_nothing(doors: Doors, name: str) ->
     make, check = BAD_TOKENS[name]
     error = refused(doors, lambda: doors.create(WEB_CSR, token=make(doors)))
     assert error.code() is Code.UNAUTHENTICATED
-    assert error.details().startswith("request authenticate failure (request ")
+    assert said(error).startswith("request authenticate failure (request ")
     assert log_line(doors, error)["check"] == check
 
 
 def test_a_token_for_istio_opens_nothing_at_linkerds_door(doors: Doors) -> None:
     error = refused(doors, lambda: doors.certify(PROXY_CSR, token=doors.istio_token))
     assert error.code() is Code.FAILED_PRECONDITION
-    assert error.details().startswith("authentication token could not be authenticated")
+    assert said(error).startswith("authentication token could not be authenticated")
     assert log_line(doors, error)["check"] == "audience"
 
 
@@ -203,7 +221,7 @@ def test_an_unknown_cluster_is_refused_and_several_mean_the_local_one(doors: Doo
 def test_a_cert_signer_is_refused_clearly_and_an_empty_one_is_fine(doors: Doors) -> None:
     error = refused(doors, lambda: doors.create(WEB_CSR, metadata={"CertSigner": "example.com/foo"}))
     assert error.code() is Code.INVALID_ARGUMENT
-    assert "CertSigner 'example.com/foo'" in error.details()
+    assert "CertSigner 'example.com/foo'" in said(error)
     doors.create(WEB_CSR, metadata={"CertSigner": ""})
 
 

@@ -48,7 +48,7 @@ def test_a_client_takes_its_certificate_and_it_stands_in_the_ledger(
     assert row["peer"].startswith("ipv4:127.0.0.1:")
 
 
-@pytest.mark.parametrize(("client", "server"), itertools.product(KINDS, KINDS))
+@pytest.mark.parametrize(("client", "server"), list(itertools.product(KINDS, KINDS)))
 def test_any_two_workloads_shake_hands(workloads: dict[str, Workload], client: str, server: str) -> None:
     seen = handshake(workloads[client], workloads[server])
     assert seen.version == "TLSv1.3"

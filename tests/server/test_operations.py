@@ -69,7 +69,7 @@ def fetch_many(world: World, folder: Path, log: Path) -> subprocess.Popen[str]:
         "fetch", "--dev", str(world.folder), "--as", "istio", "--service-account", "emojivoto/web",
         "--out", str(folder), "--count", "100000", "--log", str(log),
     )  # fmt: skip
-    return subprocess.Popen([*COMMAND, *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen([*COMMAND, *words], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, text=True)
 
 
 @pytest.mark.slow
@@ -170,8 +170,9 @@ def test_rotation_replaces_the_issuer_and_retires_the_old_one(own_world: World) 
 
 def test_metrics_are_aggregated_from_the_worker_and_name_what_happened(world: World) -> None:
     world.linkerd().certify()
+    issued = 'meshca_requests_total{namespace="emojivoto",result="issued",service="linkerd"}'
+    wait_until(lambda: issued in world.http("/metrics")[1], seconds=3, what="the worker's figures")
     _, text = world.http("/metrics")
-    assert 'meshca_requests_total{namespace="emojivoto",result="issued",service="linkerd"}' in text
     assert re.search(r'meshca_expiry_timestamp_seconds\{id="istio",kind="serving"', text)
     assert re.search(r'meshca_stage_seconds_count\{stage="record"\} [1-9]', text)
 

@@ -149,6 +149,16 @@ async def test_an_end_that_was_cut_off_is_given_away_by_a_head_that_was_seen(sto
     assert "counter 5 was seen as the chain's head and is not there" in fault
 
 
+async def test_a_beginning_that_was_changed_is_given_away_by_a_head_that_was_seen(store: Store, record: Record) -> None:
+    await record(a_leaf(lifetime=timedelta(hours=1)) for _ in range(3))
+    (seen,) = heads(store)
+    prune(store, keep=timedelta(0), now=NOW + timedelta(hours=2), sleep=lambda _: None)
+    assert _faults(store, witnesses=[seen]) == [""]
+    _tamper(store, "UPDATE ledger_writers SET pruned_hash = zeroblob(32)")
+    (fault,) = _faults(store, witnesses=[seen])
+    assert "counter 3 has another hash than the one that was seen" in fault
+
+
 async def test_a_writer_that_is_gone_is_given_away_by_a_head_that_was_seen(store: Store, record: Record) -> None:
     writer = await record(a_leaf() for _ in range(5))
     seen = heads(store)

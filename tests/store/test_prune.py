@@ -137,5 +137,17 @@ async def test_two_who_prune_at_once_delete_every_row_once(store: Store, record:
     assert [finding.fault for finding in walk(store)] == [""]
 
 
+async def test_one_who_comes_late_deletes_nothing_that_is_not_accounted_for(store: Store, record: Record) -> None:
+    await record([_short(), _short(), a_leaf(lifetime=3 * HOUR), a_leaf(lifetime=3 * HOUR)])
+
+    def another_was_here(head: Head) -> None:
+        _prune(store, 2 * HOUR + KEEP)
+
+    before = heads(store)
+    assert _prune(store, 4 * HOUR + KEEP, witness=another_was_here) == 2
+    assert [finding.fault for finding in walk(store, witnesses=before)] == [""]
+    assert in_order(store) == []
+
+
 def test_an_empty_ledger_has_nothing_to_prune(store: Store) -> None:
     assert _prune(store, 1000 * KEEP) == 0

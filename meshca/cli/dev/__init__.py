@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from meshca.cli.options import Output, Settings
+from meshca.cli.options import Output, Settings, duration
 from meshca.cli.output import Format
 
 Folder = Annotated[Path, typer.Option("--dir", metavar="DIR", help="The folder of this world.")]
@@ -49,6 +49,7 @@ def up(
     from meshca.cli.output import print_object
 
     world = World(made(folder))
+    logged = world.log.stat().st_size if world.log.exists() else 0
     pid, server = process.up(world, settings or ())
     if output is not Format.TABLE:
         print_object({"started": server is not None, **world.environment(world.load(), pid)}, output)
@@ -57,7 +58,7 @@ def up(
     else:
         typer.echo(f"ready: `. {world.env}` sets what scripts need; the log is {world.log}")
     if server is not None and not detach:
-        follow(world, server)
+        follow(world, server, since=logged)
 
 
 def down(folder: Folder, output: Output = Format.TABLE) -> None:
@@ -86,14 +87,9 @@ def token(
     from meshca.cli.dev.tokens import mint
     from meshca.cli.dev.world import World
     from meshca.cli.output import print_object
-    from meshca.config.notation import parse_duration
-    from meshca.errors import Misconfigured
     from meshca.names import ServiceAccount
 
-    try:
-        valid = parse_duration(lifetime)
-    except ValueError as error:
-        raise Misconfigured(f"--lifetime {lifetime}: {error}") from None
+    valid = duration(lifetime, "--lifetime")
     account = ServiceAccount(namespace, service_account)
     minted = mint(World(folder.resolve()), account, audience=audience, lifetime=valid)
     if output is not Format.TABLE:

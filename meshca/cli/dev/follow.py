@@ -3,57 +3,57 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
+import threading
 import time
 from types import FrameType
+from typing import BinaryIO
 
 from meshca.cli.dev.process import stop
 from meshca.cli.dev.world import World
 from meshca.errors import MeshcaError
 
 _LEVELS = {"warning": "WARNING ", "error": "ERROR ", "critical": "ERROR "}
+_PAUSE = 0.1
 _KNOWN = frozenset({"time", "level", "event", "process"})
 
 
-class _Stopped(Exception):
-    """Somebody asked us to end."""
+def follow(world: World, server: subprocess.Popen[bytes], *, since: int) -> None:
+    """Print what the server logs, from this byte of the log, until Ctrl-C or SIGTERM; then stop it.
 
+    Raises MeshcaError when it ends by itself.
+    """
+    asked = threading.Event()
 
-def follow(world: World, server: subprocess.Popen[bytes]) -> None:
-    """Print what the server logs until Ctrl-C or SIGTERM, then stop it. Raises MeshcaError when it ends by itself."""
+    def ask(number: int, frame: FrameType | None) -> None:
+        asked.set()
 
-    def stopped(number: int, frame: FrameType | None) -> None:
-        raise _Stopped
-
-    before = {number: signal.signal(number, stopped) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, ask) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
-        _print_until_end(world, server)
-    except _Stopped:
-        for number in before:
-            signal.signal(number, signal.SIG_IGN)  # once is enough
-        stop(server.pid)
-        server.wait()
-        return
+        with world.log.open("rb") as log:
+            log.seek(since if since <= world.log.stat().st_size else 0)
+            while server.poll() is None and not asked.is_set():
+                _print_lines(log)
+                time.sleep(_PAUSE)
+            stop(server.pid)
+            server.wait()
+            _print_lines(log)
     finally:
         for number, action in before.items():
             signal.signal(number, action)
-    raise MeshcaError(f"the server ended with code {server.wait()}: see {world.log}")
+    if not asked.is_set():
+        raise MeshcaError(f"the server has ended by itself, with code {server.returncode}: see {world.log}")
 
 
-def _print_until_end(world: World, server: subprocess.Popen[bytes]) -> None:
-    with world.log.open(encoding="utf-8", errors="backslashreplace") as log:
-        log.seek(0, 2)
-        line = ""
-        while True:
-            line += log.readline()
-            if line.endswith("\n"):
-                print(readable(line), flush=True)
-                line = ""
-            elif server.poll() is not None:
-                return
-            else:
-                time.sleep(0.1)
+def _print_lines(log: BinaryIO) -> None:
+    """Print the whole lines that are there; the beginning of one is read again the next time."""
+    while line := log.readline():
+        if not line.endswith(b"\n"):
+            log.seek(-len(line), os.SEEK_CUR)
+            return
+        print(readable(line.decode("utf-8", "backslashreplace")), flush=True)
 
 
 def readable(line: str) -> str:
