@@ -42,7 +42,7 @@ class Pace:
     longest: timedelta = timedelta(milliseconds=10)
     """… and when its first entry has waited for so long."""
     enough: int = 32
-    """… and when it has so many: twice as many cost 10 % less each, and all wait for the last."""
+    """… and when it has so many: more would hardly cost less each, and all wait for the last."""
     largest: int = 256
     """Rows of one transaction; a storm's other entries wait for the next."""
     waiting: int = 4096
@@ -179,7 +179,7 @@ class LedgerWriter:
             self._waiting[-1].since + pace.patience.total_seconds() - now,
             self._waiting[0].since + pace.longest.total_seconds() - now,
         )
-        if rest > pace.patience.total_seconds() / 8:
+        if rest > pace.patience.total_seconds() / 8:  # what is less is not worth another timer
             self._held = self._loop.call_later(rest, self._look_again)
         else:
             self._hand_over()

@@ -18,7 +18,7 @@ from meshca.store.schema import ledger, ledger_writers
 from meshca.store.times import micros
 
 BATCH = 200
-"""Rows of one transaction. A commit of the ledger waits for it: about 10 ms."""
+"""Rows of one transaction. A commit of the ledger waits for it: 5 to 8 ms with 400 000 rows."""
 
 PAUSE = timedelta(milliseconds=100)
 """Between two transactions, so that issuance gets its turn."""

@@ -72,7 +72,7 @@ def _authorities() -> None:
 
 def _unique_where(name: str, condition: str) -> None:
     where = sa.text(condition)
-    op.create_index(name, "issuers", ["authority_set"], unique=True, sqlite_where=where, postgresql_where=where)
+    op.create_index(name, "issuers", ["authority_set"], unique=True, sqlite_where=where)
 
 
 def _ledger() -> None:
@@ -106,7 +106,7 @@ def _ledger() -> None:
     op.create_index("ledger_issued", "ledger", ["issued"])
     not_ours = sa.text("service != 'serving'")
     leaves = ["issuer_id", "not_after", "service"]
-    op.create_index("ledger_leaves", "ledger", leaves, sqlite_where=not_ours, postgresql_where=not_ours)
+    op.create_index("ledger_leaves", "ledger", leaves, sqlite_where=not_ours)
     op.create_index("ledger_keys", "ledger", ["spki_sha256", "identity"])
 
 
