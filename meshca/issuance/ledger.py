@@ -61,5 +61,6 @@ class Ledger(Protocol):
 
         Entries of concurrent calls share a transaction. Raises Superseded when the epoch has moved
         on, BadRequest (check ``shared-key``) when the policy forbids a key that another identity
-        has used, Unavailable when the store cannot commit; in each case nothing was recorded.
+        has used, Unavailable when the store cannot commit or did not answer in time. In each case
+        nothing may be released; after an answer that came too late the row may be there.
         """

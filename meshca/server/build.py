@@ -5,12 +5,8 @@ from __future__ import annotations
 from contextlib import AsyncExitStack
 from datetime import datetime
 from functools import partial
+from typing import TYPE_CHECKING
 
-from meshca.config import Config
-from meshca.config.address import Address
-from meshca.config.callers import Cluster as ClusterConfig
-from meshca.config.callers import Match
-from meshca.config.doors import Limits as LimitsConfig
 from meshca.csr import BlockedKeys, Rules
 from meshca.errors import Misconfigured, NotProven, Unavailable
 from meshca.issuance.ledger import Entry
@@ -35,11 +31,11 @@ from meshca.tokens.jwks import JwksValidator
 from meshca.tokens.keys import KeySource, file_keys
 from meshca.tokens.validator import Proven, Validator
 
-
-def host_and_port(address: str) -> tuple[str, int]:
-    """Of an address that the configuration has judged."""
-    parsed = Address.parse(address)
-    return parsed.host, parsed.port
+if TYPE_CHECKING:  # a worker has the configuration without pydantic (plain.py)
+    from meshca.config import Config
+    from meshca.config.callers import Cluster as ClusterConfig
+    from meshca.config.callers import Match
+    from meshca.config.doors import Limits as LimitsConfig
 
 
 def limits(each: LimitsConfig) -> Limits:
@@ -51,6 +47,11 @@ def limits(each: LimitsConfig) -> Limits:
         connection_grace=each.connection_grace,
         connection_idle=each.connection_idle,
     )
+
+
+def audiences(config: Config, service: str) -> frozenset[str]:
+    """What a token must be meant for at this service."""
+    return frozenset(getattr(config.audiences, service))
 
 
 def lifetimes(config: Config) -> Lifetimes:
@@ -157,7 +158,7 @@ class Callers:
         return Cluster(
             name=each.name,
             validator=_Counted(validator, each, metrics) if metrics else validator,
-            aliases=each.aliases,
+            aliases=tuple(each.aliases),
             namespaces=tuple(Pattern(text) for text in each.namespaces),
         )
 

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import fcntl
 import os
 import resource
 import signal
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -21,7 +22,7 @@ from starlette.applications import Starlette
 
 from meshca._pb.meshca import admin_pb2, admin_pb2_grpc
 from meshca.clock import utc_now
-from meshca.config import Config
+from meshca.config import Address, Config
 from meshca.errors import Misconfigured
 from meshca.keys.local import LocalSigner
 from meshca.rotation.authority_set import AuthoritySet
@@ -84,7 +85,7 @@ class Control:
 
     async def _serve(self, stack: contextlib.AsyncExitStack) -> None:
         stack.callback(self._store.close)
-        host, port = build.host_and_port(self._config.http.address)
+        host, port = _host_and_port(self._config.http.address)
         try:
             await stack.enter_async_context(serving(self._application(), host, port))
         except OSError as error:
@@ -142,6 +143,35 @@ class Control:
         return self._keys[issuer_id]
 
 
+def _host_and_port(text: str) -> tuple[str, int]:
+    """Of an address that the configuration has judged."""
+    address = Address.parse(text)
+    return address.host, address.port
+
+
+@contextlib.contextmanager
+def _alone(store: str) -> Iterator[None]:
+    """One control process for each SQLite file: several writers starve each other. Raises Misconfigured.
+
+    The lock goes with the process, however it ends.
+    """
+    path = Path(store.removeprefix("sqlite:///") + ".lock")
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+    except OSError as error:
+        raise Misconfigured(f"store.url: {path} cannot be made: {error.strerror}") from None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise Misconfigured(
+            f"another meshca serves the store {store}: stop it, or give this one a store of its own"
+        ) from None
+    else:
+        yield
+    finally:
+        os.close(descriptor)
+
+
 def serve(config: Config, *, ready: Callable[[], None] = lambda: None, bundle_file: Path | None = None) -> None:
     """Run the control process until it is told to end, keeping the trust bundle current in ``bundle_file``.
 
@@ -151,4 +181,5 @@ def serve(config: Config, *, ready: Callable[[], None] = lambda: None, bundle_fi
     # A core file would hold the issuer's key.
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     log = logs.configure(config.log.level, process="control")
-    asyncio.run(Control(config, log, bundle_file).run(ready))
+    with _alone(config.store.url):
+        asyncio.run(Control(config, log, bundle_file).run(ready))

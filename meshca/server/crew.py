@@ -17,6 +17,7 @@ from meshca.keys.local import LocalSigner
 from meshca.server.handoff import Line, pack
 from meshca.server.logs import Logger
 from meshca.server.metrics import Exposition
+from meshca.server.plain import plain
 
 _START = timedelta(seconds=30)
 """How long a worker may take to be ready."""
@@ -137,7 +138,7 @@ class _Seat:
         line = await Line.open(ours)
         line.say(
             "start",
-            config=config.model_dump(mode="json"),
+            config=plain(config),
             worker=f"{os.uname().nodename}-{self._process.pid}",
         )
         return line

@@ -52,7 +52,7 @@ class Explainer:
         try:
             proven = await clusters.prove(
                 token,
-                audiences=frozenset(self._config.audiences[service]),
+                audiences=build.audiences(self._config, service),
                 now=utc_now(),
                 named=named,
                 unbound=unbound,

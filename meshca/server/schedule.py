@@ -19,7 +19,7 @@ from meshca.rotation.authority_set import AuthoritySet, IssuerState
 from meshca.rotation.controller import Controller
 from meshca.server.logs import Logger
 from meshca.server.metrics import Metrics
-from meshca.store import ControlStore
+from meshca.store import ControlStore, Head
 
 ROTATE = timedelta(milliseconds=500)
 PRUNE = timedelta(hours=1)
@@ -78,6 +78,7 @@ class _Jobs:
         self._log = log
         self._bundle_file = bundle_file
         self._written = 0
+        self._heads: dict[str, int] = {}
         self._said: dict[str, str] = {}
         self._seen: tuple[int, dict[str, IssuerState]] = (0, {})
 
@@ -148,13 +149,17 @@ class _Jobs:
                 self._metrics.ends("issuer", issuer.id, issuer.chain[0].not_valid_after_utc)
 
     def audit(self) -> None:
-        """The heads of the running hashes, into the log, where a row that is changed later is given away."""
+        """The heads of the running hashes that moved on, into the log: it gives a row away that is changed later."""
         for head in self._store.heads():
-            self._log.info("ledger head", writer=head.writer, counter=head.counter, hash=head.hash.hex())
+            if self._heads.get(head.writer) != head.counter:
+                self._heads[head.writer] = head.counter
+                self._witness(head)
+
+    def _witness(self, head: Head) -> None:
+        self._log.info("ledger head", writer=head.writer, counter=head.counter, hash=head.hash.hex())
 
     def prune(self) -> None:
-        """Delete rows that are kept long enough; the heads are logged before."""
-        self.audit()
-        deleted = self._store.prune(keep=self._config.ledger.keep, now=utc_now())
+        """Delete rows that were kept long enough; what is at the end of a chain is logged before."""
+        deleted = self._store.prune(keep=self._config.ledger.keep, now=utc_now(), witness=self._witness)
         if deleted:
             self._log.info("ledger pruned", rows=deleted)

@@ -7,6 +7,7 @@ configuration and, when it asks, the issuer keys that it needs (DESIGN §4).
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import gc
 import os
 import signal
@@ -15,7 +16,7 @@ import sys
 from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import uvloop
@@ -23,8 +24,6 @@ import uvloop
 from meshca._pb.istio import ca_pb2, ca_pb2_grpc
 from meshca._pb.linkerd import identity_pb2, identity_pb2_grpc
 from meshca.clock import utc_now
-from meshca.config import Config
-from meshca.config.doors import Listener as ListenerConfig
 from meshca.errors import MeshcaError, Misconfigured, Unavailable
 from meshca.issuance.authorities import Authority
 from meshca.issuance.pipeline import Issuance
@@ -32,7 +31,7 @@ from meshca.issuance.profile import istio_profile, linkerd_profile
 from meshca.keys.local import LocalSigner
 from meshca.names import TrustDomain
 from meshca.rotation.authority_set import AuthoritySet
-from meshca.server import build, logs
+from meshca.server import build, logs, plain
 from meshca.server.codes import Wire
 from meshca.server.door import Door
 from meshca.server.follow import Follower
@@ -43,6 +42,10 @@ from meshca.server.services.istio import IstioCertificateService
 from meshca.server.services.linkerd import LinkerdIdentity
 from meshca.server.serving import ServingCertificate
 from meshca.store import WorkerStore
+
+if TYPE_CHECKING:
+    from meshca.config import Config
+    from meshca.config.doors import Listener as ListenerConfig
 
 DRAIN = timedelta(seconds=10)
 """How long calls in flight have after SIGTERM."""
@@ -107,6 +110,8 @@ class Worker:
             await self._callers.close()
             await self._ledger.close()
             self._follower.close()
+            with contextlib.suppress(Unavailable):  # then its heartbeat grows old by itself
+                await asyncio.to_thread(self._store.end)
             self._store.close()
 
     async def _open(self, tasks: list[asyncio.Task[None]]) -> None:
@@ -148,7 +153,7 @@ class Worker:
         namespace = self._config.linkerd.control_namespace
         door = partial(
             Door,
-            audiences=frozenset(self._config.audiences[service]),
+            audiences=build.audiences(self._config, service),
             unbound=listener.unbound == "allow",
             clusters=self._callers.clusters,
             issuance=self._issuance,
@@ -234,7 +239,7 @@ async def _main(descriptor: int) -> int:
     if start is None:
         return _GONE
     try:
-        await Worker(Config.model_validate(start["config"]), line, start["worker"]).run()
+        await Worker(plain.read(start["config"]), line, start["worker"]).run()
     except MeshcaError as error:
         # The control process says it to the operator, once, and decides whether to try again.
         line.say("failed", error=str(error), final=isinstance(error, Misconfigured))

@@ -190,6 +190,17 @@ async def test_after_a_fault_a_key_signs_no_more() -> None:
     assert ledger.tried == []
 
 
+async def test_a_leaf_with_a_flaw_of_ours_is_neither_recorded_nor_released() -> None:
+    two = tuple(
+        x509.UniformResourceIdentifier(f"spiffe://cluster.local/ns/emojivoto/sa/{name}") for name in ("web", "a")
+    )
+    flawed = replace(istio_profile(), names=lambda identity: two)
+    ledger = Notebook()
+    with pytest.raises(SignerFault, match="2 URI SANs"):
+        await issuance(ledger=ledger).issue(PROVEN, CSR, flawed, Wish())
+    assert ledger.tried == []
+
+
 class Remote(LocalSigner):
     """A key that is far away: it may not be asked on the event loop."""
 

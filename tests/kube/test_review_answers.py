@@ -221,6 +221,19 @@ async def test_an_api_server_that_looked_and_says_no_is_a_refusal(error: str, ch
     assert refusal.value.check == check
 
 
+async def test_an_api_server_that_does_not_answer_is_unavailable_and_never_a_refusal(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def away(*_: object, **__: object) -> dict[str, Any]:
+        raise Unavailable("the API server says 503")
+
+    validator, api = reviewer({})
+    monkeypatch.setattr(api, "post", away)
+
+    with pytest.raises(Unavailable, match=r"cluster 'Kubernetes': the API server says 503"):
+        await validator.prove(TOKEN, audiences=AUDIENCES, now=NOW)
+
+
 async def test_an_error_beside_a_good_answer_does_not_matter() -> None:
     """One authenticator of several failed; another one vouched."""
     validator, _ = reviewer({"status": answer() | {"error": "webhook: timeout"}})
