@@ -8,8 +8,10 @@ from datetime import timedelta
 from typing import Any
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from meshca.errors import Misconfigured
 
 REFRESH = timedelta(minutes=5)
 """How often a reader should look again (Trust Domain and Bundle §4.1.2)."""
@@ -39,7 +41,7 @@ def _key(root: x509.Certificate) -> dict[str, Any]:
 
 
 def _parameters(root: x509.Certificate) -> dict[str, str]:
-    """RFC 7518 §6.2 and §6.3."""
+    """RFC 7518 §6.2 and §6.3. Raises Misconfigured for keys that no JWK can hold."""
     key = root.public_key()
     if isinstance(key, ec.EllipticCurvePublicKey):
         size = (key.curve.key_size + 7) // 8
@@ -50,7 +52,10 @@ def _parameters(root: x509.Certificate) -> dict[str, str]:
         rsa_numbers = key.public_numbers()
         size = (rsa_numbers.n.bit_length() + 7) // 8
         return {"kty": "RSA", "n": _octets(rsa_numbers.n, size), "e": _octets(rsa_numbers.e, 3)}
-    raise ValueError(f"a root with a key of type {type(key).__name__} cannot be written as a JWK")
+    if isinstance(key, ed25519.Ed25519PublicKey):  # RFC 8037 §2
+        octets = key.public_bytes(Encoding.Raw, PublicFormat.Raw)
+        return {"kty": "OKP", "crv": "Ed25519", "x": base64.urlsafe_b64encode(octets).rstrip(b"=").decode()}
+    raise Misconfigured(f"a root with a key of type {type(key).__name__} cannot be written as a JWK")
 
 
 def _octets(number: int, size: int) -> str:

@@ -6,6 +6,7 @@ an extended key usage, which upstream Linkerd would demand serverAuth of (``link
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Annotated
 
@@ -58,10 +59,14 @@ def draft_root(trust_domain: TrustDomain, public_key: PublicKey, *, lifetime: ti
     )
 
 
-def draft_issuer(request: IssuerRequest, parent: x509.Certificate) -> Draft:
-    """An issuer under this parent: it signs leaves and nothing else (path length 0)."""
-    begin = max(request.not_before, parent.not_valid_before_utc)
-    end = min(request.not_after, parent.not_valid_after_utc)
+def draft_issuer(request: IssuerRequest, parents: Sequence[x509.Certificate]) -> Draft:
+    """An issuer that signs leaves and nothing else (path length 0), within the life of all that stand above it.
+
+    ``parents`` begins with the certificate whose key signs it and ends with the anchor.
+    """
+    parent = parents[0]
+    begin = max(request.not_before, *(each.not_valid_before_utc for each in parents))
+    end = min(request.not_after, *(each.not_valid_after_utc for each in parents))
     return Draft(
         serial=random_serial(),
         issuer_name=parent.subject.public_bytes(),

@@ -38,5 +38,5 @@ class HeldRoot:
         return (self._chain[-1],)
 
     def certify(self, request: IssuerRequest) -> tuple[x509.Certificate, ...]:
-        der = sign(draft_issuer(request, self._chain[0]), self._signer)
+        der = sign(draft_issuer(request, self._chain), self._signer)
         return (x509.load_der_x509_certificate(der), *self._chain[:-1])

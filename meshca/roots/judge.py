@@ -85,11 +85,16 @@ def _findings(
     for child, parent in pairwise(path):
         if not _signed_by(child, parent):
             yield f"'{_subject(child)}' was not signed by '{_subject(parent)}': wrong order, or a broken chain"
+    # Of what stands above it, only that it is valid: a company's own certificates may outlive each other.
+    for parent in path[1:]:
         if not (
-            parent.not_valid_before_utc <= child.not_valid_before_utc
-            and child.not_valid_after_utc <= parent.not_valid_after_utc
+            parent.not_valid_before_utc <= chain[0].not_valid_before_utc
+            and chain[0].not_valid_after_utc <= parent.not_valid_after_utc
         ):
-            yield f"'{_subject(child)}' is valid until {child.not_valid_after_utc}, outside its parent's life"
+            yield (
+                f"'{_subject(chain[0])}' is valid until {chain[0].not_valid_after_utc}, outside the life of "
+                f"'{_subject(parent)}' above it"
+            )
     for each in path:
         if not each.not_valid_before_utc <= now < each.not_valid_after_utc:
             yield f"'{_subject(each)}' is valid from {each.not_valid_before_utc} to {each.not_valid_after_utc}, not now"

@@ -107,11 +107,15 @@ def _in_form(request: bytes, form: csr.Form) -> bytes:
 
 def _explanation(checks: Sequence[str], error: MeshcaError | None, identity: str = "") -> admin_pb2.Explanation:
     """Before the check that said no, all passed; after it, none was reached."""
-    said_no = getattr(error, "check", "") if error is not None else ""
+    if isinstance(error, Unavailable):
+        # Nobody can say how far it came: what is missing may be needed by any of them.
+        checks, said_no = ("dependencies", *checks), "dependencies"
+    else:
+        said_no = error.check if isinstance(error, Refused) else ""
     answer = admin_pb2.Explanation(accepted=error is None, identity=identity)
     reached = True
     for name in checks:
-        stops = error is not None and (name == said_no or (not said_no and name == checks[-1]))
+        stops = error is not None and name == said_no
         if not reached:
             answer.checks.add(name=name, result="not-reached")
         elif stops:

@@ -146,9 +146,13 @@ def _repeats(text: str, token: str) -> bool:
 
 
 def _renamed(token: str) -> str:
-    """The token with another account's name in it, and the signature that it had."""
+    """The token with another account's name wherever Kubernetes says it, and the signature that it had: nothing but
+    the signature can be the reason of the refusal."""
     header, payload, signature = token.split(".")
     claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
     claims["sub"] = "system:serviceaccount:kube-system:admin"
+    if "kubernetes.io" in claims:
+        claims["kubernetes.io"]["namespace"] = "kube-system"
+        claims["kubernetes.io"]["serviceaccount"]["name"] = "admin"
     forged = base64.urlsafe_b64encode(json.dumps(claims).encode()).rstrip(b"=").decode()
     return f"{header}.{forged}.{signature}"

@@ -292,10 +292,9 @@ class Line:
             raise Untrue(f"{self.key} has {'no tests and no reason' if reason is None else 'tests and a reason'}")
         if reason is not None:
             return f"not yet: {reason}"
-        cell = "<br>".join(f"`{test}`" for test in self.tests)
-        cell = f"{self.rows} rows: {cell}" if self.rows else cell
-        remark = REMARKS.get(self.key)
-        return f"{cell}<br>({remark})" if remark else cell
+        tests = [f"`{test.removeprefix('tests/')}`" for test in self.tests if not (self.rows and test in ROWS)]
+        remark = [f"({REMARKS[self.key]})"] if self.key in REMARKS else []
+        return "<br>".join([*([f"{self.rows} rows"] if self.rows else []), *tests, *remark])
 
 
 def known_tests() -> tuple[str, ...]:
@@ -365,15 +364,8 @@ def page() -> str:
     ):
         covered = sum(bool(line.tests) for line in lines)
         text += f"\n## {title}: {covered} of {len(lines)}\n\n| | {first} | covered by |\n|---|---|---|\n"
-        text += "".join(f"| {line.number} | {line.about} | {_short(line.covered())} |\n" for line in lines)
+        text += "".join(f"| {line.number} | {line.about} | {line.covered()} |\n" for line in lines)
     return text
-
-
-def _short(cell: str) -> str:
-    """The two tests that try every row are long and stand in half the table."""
-    for number, test in enumerate(ROWS):
-        cell = cell.replace(f"`{test}`", "`csr/test_attacks.py`" if number == 0 else "`server/test_hostile.py`")
-    return cell.replace("`csr/test_attacks.py`<br>`server", "`csr/test_attacks.py`, `server").replace("`tests/", "`")
 
 
 _HEAD = f"""\

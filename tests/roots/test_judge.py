@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec, rsa
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
 
 from meshca.errors import Misconfigured
 from meshca.keys.algorithms import generate, key_identifier
 from meshca.keys.local import LocalSigner
 from meshca.names import TrustDomain
+from meshca.roots.bundle import bundle_document
 from meshca.roots.certificates import draft_root, issuer_csr
 from meshca.roots.files import RootFiles, create_root, open_root
 from meshca.roots.held import HeldRoot
@@ -173,7 +174,7 @@ WRONG: dict[str, tuple[Callable[[], tuple[x509.Certificate, ...]], str]] = {
     "an ID with a path": (lambda: answer(uri="spiffe://cluster.local/ns/a/sa/b"), "/ns/a/sa/b"),
     "a life beyond its parent's": (
         lambda: answer(end=NOW + timedelta(days=400)),
-        "outside its parent's life",
+        "outside the life of",
     ),
     "expired": (lambda: answer(end=NOW - timedelta(minutes=1)), "not now"),
     "not begun": (lambda: answer(begin=NOW + timedelta(minutes=1)), "not now"),
@@ -249,3 +250,32 @@ def test_a_root_is_a_self_signed_svid_of_its_trust_domain() -> None:
     draft = draft_root(TD, signer.public_key, lifetime=timedelta(days=1), now=NOW)
     assert draft.issuer_name == draft.subject
     assert fingerprint(ROOT).startswith("sha256:")
+
+
+def test_a_company_authority_that_outlives_its_root_is_no_hindrance_and_our_issuer_does_not(tmp_path: Path) -> None:
+    root_key, middle_key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
+    root = authority("Root", root_key.public_key(), "Root", root_key, path_length=None)
+    middle = authority("Middle", middle_key.public_key(), "Root", root_key, path_length=1, end=NOW + timedelta(days=25))
+    held = HeldRoot((middle, root), LocalSigner(middle_key))
+    signer = LocalSigner(generate("ecdsa-p256"))
+    chain = held.certify(request_for(signer))
+    judge(chain, signer=signer, trust_domain=TD, roots=held.roots(), now=NOW)
+    assert chain[0].not_valid_after_utc == root.not_valid_after_utc
+
+
+def test_an_ed25519_anchor_stands_in_the_bundle() -> None:
+    key = ed25519.Ed25519PrivateKey.generate()
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "Old Root")])
+    anchor = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(NOW)
+        .not_valid_after(NOW + timedelta(days=1))
+        .add_extension(x509.BasicConstraints(ca=True, path_length=None), critical=True)
+        .sign(key, None)
+    )
+    (jwk,) = bundle_document([anchor], sequence=1)["keys"]
+    assert (jwk["kty"], jwk["crv"]) == ("OKP", "Ed25519")
