@@ -100,6 +100,7 @@ class Control:
                 store=self._store,
                 metrics=self._metrics,
                 log=self._log,
+                bundle_file=self._bundle_file,
             )
         )
 

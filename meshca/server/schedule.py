@@ -35,7 +35,7 @@ def schedule(
     store: ControlStore,
     metrics: Metrics,
     log: Logger,
-    bundle_file: Path | None = None,
+    bundle_file: Path | None,
 ) -> Iterator[None]:
     """Run the jobs for the length of the block. A job that fails says so and is run again at its time."""
     jobs = _Jobs(config, controller=controller, store=store, metrics=metrics, log=log, bundle_file=bundle_file)
@@ -142,11 +142,12 @@ class _Jobs:
         present = self._store.authorities.read()
         if present is None:
             return
-        for root in present.roots:
-            self._metrics.ends("root", root.id, root.certificate.not_valid_after_utc)
+        ends = {("root", root.id): root.certificate.not_valid_after_utc for root in present.roots}
         for issuer in present.issuers:
             if issuer.state in {IssuerState.ACTIVE, IssuerState.RETIRING}:
-                self._metrics.ends("issuer", issuer.id, issuer.chain[0].not_valid_after_utc)
+                ends["issuer", issuer.id] = issuer.chain[0].not_valid_after_utc
+        # All anew, so that an issuer that is retired is alarmed about no more.
+        self._metrics.expiry.values = {labels: [moment.timestamp()] for labels, moment in ends.items()}
 
     def audit(self) -> None:
         """The heads of the running hashes that moved on, into the log: it gives a row away that is changed later."""

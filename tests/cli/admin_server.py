@@ -37,31 +37,31 @@ class Answers(admin_pb2_grpc.AdminServicer):
             context.abort(*answer)
         return answer
 
-    def ListCertificates(self, request: Any, context: Any) -> Any:  # noqa: N802 - the wire's names
+    def ListCertificates(self, request: Any, context: Any) -> Any:
         yield from self.answer("ListCertificates", request, context)
 
-    def CheckLedger(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def CheckLedger(self, request: Any, context: Any) -> Any:
         yield from self.answer("CheckLedger", request, context)
 
-    def GetCertificate(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def GetCertificate(self, request: Any, context: Any) -> Any:
         return self.answer("GetCertificate", request, context)
 
-    def ListIssuers(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def ListIssuers(self, request: Any, context: Any) -> Any:
         return self.answer("ListIssuers", request, context)
 
-    def ListRoots(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def ListRoots(self, request: Any, context: Any) -> Any:
         return self.answer("ListRoots", request, context)
 
-    def ExplainToken(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def ExplainToken(self, request: Any, context: Any) -> Any:
         return self.answer("ExplainToken", request, context)
 
-    def ExplainCsr(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def ExplainCsr(self, request: Any, context: Any) -> Any:
         return self.answer("ExplainCsr", request, context)
 
-    def RotateIssuer(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def RotateIssuer(self, request: Any, context: Any) -> Any:
         return self.answer("RotateIssuer", request, context)
 
-    def GetRotation(self, request: Any, context: Any) -> Any:  # noqa: N802
+    def GetRotation(self, request: Any, context: Any) -> Any:
         return self.answer("GetRotation", request, context)
 
 

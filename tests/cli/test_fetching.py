@@ -221,7 +221,7 @@ class Identity(identity_pb2_grpc.IdentityServicer):
     def __init__(self, *answers: Any) -> None:
         self.answers = list(answers)
 
-    def Certify(self, request: Any, context: Any) -> Any:  # noqa: N802 - the wire's name
+    def Certify(self, request: Any, context: Any) -> Any:
         answer = self.answers.pop(0) if len(self.answers) > 1 else self.answers[0]
         if isinstance(answer, grpc.StatusCode):
             context.abort(answer, "as the test says")

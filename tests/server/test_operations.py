@@ -184,6 +184,33 @@ def test_the_bundle_is_served_as_spiffe_and_as_pem(world: World) -> None:
     assert world.http("/bundle.pem")[1] == world.roots
 
 
+def test_the_bundle_file_is_kept_current_while_serving(own_world: World) -> None:
+    with own_world as world:
+        path = Path(world.environment["MESHCA_DEV_ROOTS"])
+        bundle = path.read_text()
+        world.run("dev", "down", "--dir", str(world.folder))
+        path.unlink()
+        world.up()
+        path.unlink()
+        # Nobody but the server writes it now, and it does so at start and at each change of the bundle.
+        os.kill(world.pid, signal.SIGTERM)
+        wait_until(lambda: not alive(world.pid), seconds=20, what="the end")
+        command = [*COMMAND, "serve", "--config", str(world.folder / "meshca.yaml"), "--bundle-file", str(path)]
+        with subprocess.Popen(command, stderr=subprocess.DEVNULL) as server:
+            wait_until(path.exists, seconds=20, what="the bundle file")
+            server.terminate()
+        assert path.read_text() == bundle
+        world.up()
+
+
+def test_a_second_server_on_one_store_is_refused(own_world: World) -> None:
+    with own_world as world:
+        command = [*COMMAND, "serve", "--config", str(world.folder / "meshca.yaml")]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+        assert done.returncode == 1
+        assert "another meshca serves the store" in done.stderr
+
+
 def test_every_log_line_is_json_and_holds_no_token(world: World) -> None:
     token = world.token_file("identity.l5d.io")
     world.linkerd(token).certify()

@@ -44,9 +44,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         await self._explainer.close()
         self._threads.shutdown(wait=False, cancel_futures=True)
 
-    async def GetServer(  # noqa: N802 - here and below: the generated base is synchronous; the wire's name
-        self, request: admin_pb2.GetServerRequest, context: Context
-    ) -> admin_pb2.Server:
+    async def GetServer(self, request: admin_pb2.GetServerRequest, context: Context) -> admin_pb2.Server:
         present = await self._read(context, self._present)
         answer = admin_pb2.Server(
             version=__version__,
@@ -58,7 +56,7 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         answer.started.FromDatetime(self._started)
         return answer
 
-    async def ListCertificates(  # noqa: N802 - as above
+    async def ListCertificates(
         self, request: admin_pb2.ListCertificatesRequest, context: Context
     ) -> AsyncIterator[admin_pb2.Certificate]:
         chosen = CertificateFilter(
@@ -74,15 +72,13 @@ class AdminService(admin_pb2_grpc.AdminServicer):
         async for row in self._stream(context, lambda: self._store.certificates(chosen)):
             yield messages.certificate(row, der=False)
 
-    async def GetCertificate(  # noqa: N802 - as above
-        self, request: admin_pb2.GetCertificateRequest, context: Context
-    ) -> admin_pb2.Certificate:
+    async def GetCertificate(self, request: admin_pb2.GetCertificateRequest, context: Context) -> admin_pb2.Certificate:
         row = await self._read(context, lambda: self._store.certificate(request.serial))
         if row is None:
             await self._abort(context, Conflict(f"the ledger has no certificate with serial {shown(request.serial)}"))
         return messages.certificate(row, der=True)
 
-    async def ListIssuers(  # noqa: N802 - as above
+    async def ListIssuers(
         self, request: admin_pb2.ListIssuersRequest, context: Context
     ) -> admin_pb2.ListIssuersResponse:
         def read() -> list[admin_pb2.Issuer]:
@@ -91,47 +87,37 @@ class AdminService(admin_pb2_grpc.AdminServicer):
 
         return admin_pb2.ListIssuersResponse(issuers=await self._read(context, read))
 
-    async def ListRoots(  # noqa: N802 - as above
-        self, request: admin_pb2.ListRootsRequest, context: Context
-    ) -> admin_pb2.ListRootsResponse:
+    async def ListRoots(self, request: admin_pb2.ListRootsRequest, context: Context) -> admin_pb2.ListRootsResponse:
         present = await self._read(context, self._present)
         return admin_pb2.ListRootsResponse(
             roots=[messages.root(each) for each in present.roots], bundle_sequence=present.bundle_sequence
         )
 
-    async def ExplainToken(  # noqa: N802 - as above
-        self, request: admin_pb2.ExplainTokenRequest, context: Context
-    ) -> admin_pb2.Explanation:
+    async def ExplainToken(self, request: admin_pb2.ExplainTokenRequest, context: Context) -> admin_pb2.Explanation:
         return await self._answered(
             context,
             self._explainer.token(request.token, service=request.service, cluster=request.cluster or None),
         )
 
-    async def ExplainCsr(  # noqa: N802 - as above
-        self, request: admin_pb2.ExplainCsrRequest, context: Context
-    ) -> admin_pb2.Explanation:
+    async def ExplainCsr(self, request: admin_pb2.ExplainCsrRequest, context: Context) -> admin_pb2.Explanation:
         return await self._answered(
             context,
             self._explainer.csr(request.csr, service=request.service, account=request.service_account),
         )
 
-    async def CheckLedger(  # noqa: N802 - as above
+    async def CheckLedger(
         self, request: admin_pb2.CheckLedgerRequest, context: Context
     ) -> AsyncIterator[admin_pb2.LedgerFinding]:
         async for finding in self._stream(context, self._store.walk):
             yield admin_pb2.LedgerFinding(writer=finding.writer, rows=finding.rows, fault=finding.fault)
 
-    async def RotateIssuer(  # noqa: N802 - as above
-        self, request: admin_pb2.RotateIssuerRequest, context: Context
-    ) -> admin_pb2.Rotation:
+    async def RotateIssuer(self, request: admin_pb2.RotateIssuerRequest, context: Context) -> admin_pb2.Rotation:
         because = request.because or "an operator asked"
         progress, joined = await self._read(context, lambda: self._controller.wish(because))
         self._log.info("rotation wished", because=because, joined=joined, peer=context.peer())
         return messages.rotation(progress, joined=joined)
 
-    async def GetRotation(  # noqa: N802 - as above
-        self, request: admin_pb2.GetRotationRequest, context: Context
-    ) -> admin_pb2.Rotation:
+    async def GetRotation(self, request: admin_pb2.GetRotationRequest, context: Context) -> admin_pb2.Rotation:
         progress: Progress = await self._read(context, self._controller.progress)
         return messages.rotation(progress, joined=False)
 

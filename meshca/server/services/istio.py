@@ -22,7 +22,7 @@ class IstioCertificateService(ca_pb2_grpc.IstioCertificateServiceServicer):
     def __init__(self, door: Door) -> None:
         self._door = door
 
-    async def CreateCertificate(  # noqa: N802 - the generated base is synchronous; the wire's name
+    async def CreateCertificate(
         self, request: ca_pb2.IstioCertificateRequest, context: Context
     ) -> ca_pb2.IstioCertificateResponse:
         metadata = tuple(context.invocation_metadata() or ())

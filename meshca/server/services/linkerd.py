@@ -16,9 +16,7 @@ class LinkerdIdentity(identity_pb2_grpc.IdentityServicer):
         self._door = door
         self._control_namespace = control_namespace
 
-    async def Certify(  # noqa: N802 - the generated base is synchronous; the wire's name
-        self, request: identity_pb2.CertifyRequest, context: Context
-    ) -> identity_pb2.CertifyResponse:
+    async def Certify(self, request: identity_pb2.CertifyRequest, context: Context) -> identity_pb2.CertifyResponse:
         return await self._door.answer(context, lambda call: self._certify(call, request))
 
     async def _certify(self, call: Call, request: identity_pb2.CertifyRequest) -> identity_pb2.CertifyResponse:
