@@ -73,6 +73,8 @@ class Lifetimes:
 
     def within(self, minimum: timedelta | None, maximum: timedelta | None) -> Lifetimes:
         """The same, narrowed by the bounds of a policy rule."""
+        if minimum is None and maximum is None:
+            return self
         low = self.minimum if minimum is None else max(minimum, self.minimum)
         high = self.maximum if maximum is None else min(maximum, self.maximum)
         low = min(low, high)

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import threading
 import time
 from pathlib import Path
 
+import grpc
 import pytest
 
-from tests.clients.errors import ClientError
+from tests.clients.errors import CallFailed, ClientError
 from tests.world import COMMAND, CommandFailed, World
 
 
@@ -131,6 +134,20 @@ def test_an_expired_issuer_takes_readiness_away(own_world: World) -> None:
         assert world.http("/livez")[0] == 200
         (world.folder / "root.key.away").rename(world.folder / "root.key")
         wait_until(lambda: world.http("/readyz")[0] == 200, seconds=25, what="ready again by itself")
+        world.linkerd().certify()
+
+
+def test_a_ledger_that_cannot_commit_takes_readiness_away_and_refuses_nobody(own_world: World) -> None:
+    with own_world as world, contextlib.closing(sqlite3.connect(world.folder / "meshca.db", timeout=10)) as database:
+        # Whoever holds the right to write keeps everybody else from committing.
+        database.execute("BEGIN IMMEDIATE")
+        with pytest.raises(CallFailed) as caught:
+            world.linkerd().certify()
+        assert caught.value.code is grpc.StatusCode.UNAVAILABLE
+        wait_until(lambda: world.http("/readyz")[0] == 503, seconds=15, what="unready")
+        assert world.http("/livez")[0] == 200
+        database.rollback()
+        wait_until(lambda: world.http("/readyz")[0] == 200, seconds=15, what="ready again by itself")
         world.linkerd().certify()
 
 
