@@ -53,6 +53,7 @@ def issuer(
     """Ask for a new issuer; a rotation that is under way is joined (exit code 3)."""
     from meshca._pb.meshca import admin_pb2
     from meshca.cli.admin import DEADLINE, admin
+    from meshca.cli.output import notice
 
     with admin(server) as stub:
         wish = stub.RotateIssuer(admin_pb2.RotateIssuerRequest(because=because), timeout=DEADLINE)
@@ -62,6 +63,9 @@ def issuer(
             rotation, settled = wish, True
     _print(rotation, output)
     if not settled:
+        notice(
+            f"not active after {timeout:g} s: {rotation.trouble or 'its gates wait'}; the rotation goes on by itself"
+        )
         raise typer.Exit(ExitCode.WAITING)
     if wish.joined:
         raise typer.Exit(ExitCode.JOINED)
@@ -102,7 +106,15 @@ def _wait(stub: AdminStub, wish: admin_pb2.Rotation, timeout: float) -> tuple[ad
             if time.monotonic() >= until:
                 rotation.joined = wish.joined
                 return rotation, False
-            say("; ".join([state, *(gate.reason for gate in rotation.gates if gate.state == "waits")]))
+            say(
+                "; ".join(
+                    [
+                        state,
+                        *filter(None, [rotation.trouble]),
+                        *(gate.reason for gate in rotation.gates if gate.state == "waits"),
+                    ]
+                )
+            )
             time.sleep(_PAUSE)
 
 

@@ -14,7 +14,7 @@ from datetime import datetime, timedelta
 from cryptography import x509
 
 from meshca.clock import Clock
-from meshca.errors import Conflict, Superseded, Unavailable
+from meshca.errors import Conflict, MeshcaError, Superseded, Unavailable
 from meshca.keys.sealed import KeyEncryptionKey
 from meshca.names import TrustDomain
 from meshca.roots.source import RootSource
@@ -57,6 +57,8 @@ class Progress:
 
     present: AuthoritySet
     gates: tuple[Gate, ...]
+    trouble: str = ""
+    """Why the last step could not be taken, such as a root that is away; empty when it could."""
 
 
 class Controller:
@@ -79,6 +81,7 @@ class Controller:
         self._evidence = evidence
         self._plan = plan
         self._clock = clock
+        self._trouble = ""
 
     def wish(self, because: str) -> tuple[Progress, bool]:
         """Ask for a new issuer. Returns the progress, and whether a rotation under way was joined.
@@ -98,7 +101,7 @@ class Controller:
     def progress(self) -> Progress:
         """The present set and the gates of the step that a rotation would take next; changes nothing."""
         present = self._present()
-        return Progress(present, self._gates(present))
+        return Progress(present, self._gates(present), self._trouble)
 
     def step(self) -> AuthoritySet:
         """Take the next step whose gates hold, if there is one, and return the set as it is then.
@@ -107,7 +110,12 @@ class Controller:
         step is then taken by a later call.
         """
         present = self._present()
-        after = self._next(present)
+        try:
+            after = self._next(present)
+        except MeshcaError as error:
+            self._trouble = str(error)
+            raise
+        self._trouble = ""
         if after is None:
             return present
         try:

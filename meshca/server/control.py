@@ -25,6 +25,7 @@ from meshca.clock import utc_now
 from meshca.config import Address, Config
 from meshca.errors import Misconfigured
 from meshca.keys.local import LocalSigner
+from meshca.roots.judge import fingerprint
 from meshca.rotation.authority_set import AuthoritySet
 from meshca.rotation.controller import Controller
 from meshca.rotation.issuers import open_key
@@ -78,6 +79,7 @@ class Control:
         self._present()  # says what to do when there is no authority set, before anything is opened
         async with contextlib.AsyncExitStack() as stack:
             await self._serve(stack)
+            await asyncio.to_thread(self._look_at_root)
             self._log.info("ready", epoch=self._present().epoch, workers=self._config.workers)
             ready()
             await stop.wait()
@@ -136,6 +138,20 @@ class Control:
         if present is None:
             raise Misconfigured(f"the store {self._config.store.url} holds no authority set: run `meshca init`")
         return present
+
+    def _look_at_root(self) -> None:
+        """Say at start what would hold up the next issuer; no reason not to serve: a root's key may be offline."""
+        try:
+            roots = build.root_source(self._config).roots()
+        except Misconfigured as error:
+            self._log.warning("root not usable", reason=str(error))
+            return
+        if roots[0] not in self._present().bundle:
+            self._log.warning(
+                "root not usable",
+                reason=f"root.certificate is {fingerprint(roots[0])}, which is not the root of the store: "
+                "set root.certificate and root.key to the one that it was initialised with",
+            )
 
     def _key(self, issuer_id: str) -> LocalSigner:
         """An issuer's key for a worker, unsealed once; so a crashed worker is restarted without the KEK's keeper."""

@@ -220,6 +220,25 @@ def test_the_bundle_file_is_kept_current_while_serving(own_world: World) -> None
         world.up()
 
 
+def test_a_root_that_is_away_is_said_at_start_and_by_a_rotation_that_waits_for_it(own_world: World) -> None:
+    with own_world as world:
+        world.run("dev", "down", "--dir", str(world.folder))
+        (world.folder / "root.key").rename(world.folder / "root.key.away")
+        world.up()
+        assert any(line["event"] == "root not usable" for line in world.log())
+        with pytest.raises(CommandFailed) as caught:
+            world.run("rotate", "--wait", "--timeout", "3")
+        assert caught.value.status == 4
+        assert "root.key cannot be read" in caught.value.stderr
+        assert "root.key cannot be read" in world.ask("rotate", "status")["trouble"]
+        world.linkerd().certify()
+        (world.folder / "root.key.away").rename(world.folder / "root.key")
+        with pytest.raises(CommandFailed) as caught:
+            world.run("rotate", "--wait")
+        assert caught.value.status == 3  # the one that waits was joined, and is active now
+        assert world.ask("rotate", "status")["trouble"] == ""
+
+
 def test_a_second_server_on_one_store_is_refused(own_world: World) -> None:
     with own_world as world:
         command = [*COMMAND, "serve", "--config", str(world.folder / "meshca.yaml")]

@@ -257,7 +257,7 @@ class Gate(_message.Message):
     def __init__(self, name: _Optional[str] = ..., state: _Optional[str] = ..., reason: _Optional[str] = ..., have: _Optional[int] = ..., need: _Optional[int] = ...) -> None: ...
 
 class Rotation(_message.Message):
-    __slots__ = ("issuer", "state", "because", "gates", "joined", "active_issuer", "epoch")
+    __slots__ = ("issuer", "state", "because", "gates", "joined", "active_issuer", "epoch", "trouble")
     ISSUER_FIELD_NUMBER: _ClassVar[int]
     STATE_FIELD_NUMBER: _ClassVar[int]
     BECAUSE_FIELD_NUMBER: _ClassVar[int]
@@ -265,6 +265,7 @@ class Rotation(_message.Message):
     JOINED_FIELD_NUMBER: _ClassVar[int]
     ACTIVE_ISSUER_FIELD_NUMBER: _ClassVar[int]
     EPOCH_FIELD_NUMBER: _ClassVar[int]
+    TROUBLE_FIELD_NUMBER: _ClassVar[int]
     issuer: str
     state: str
     because: str
@@ -272,4 +273,5 @@ class Rotation(_message.Message):
     joined: bool
     active_issuer: str
     epoch: int
-    def __init__(self, issuer: _Optional[str] = ..., state: _Optional[str] = ..., because: _Optional[str] = ..., gates: _Optional[_Iterable[_Union[Gate, _Mapping]]] = ..., joined: _Optional[bool] = ..., active_issuer: _Optional[str] = ..., epoch: _Optional[int] = ...) -> None: ...
+    trouble: str
+    def __init__(self, issuer: _Optional[str] = ..., state: _Optional[str] = ..., because: _Optional[str] = ..., gates: _Optional[_Iterable[_Union[Gate, _Mapping]]] = ..., joined: _Optional[bool] = ..., active_issuer: _Optional[str] = ..., epoch: _Optional[int] = ..., trouble: _Optional[str] = ...) -> None: ...

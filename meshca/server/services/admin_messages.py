@@ -97,6 +97,7 @@ def rotation(progress: Progress, *, joined: bool) -> admin_pb2.Rotation:
         joined=joined,
         active_issuer=present.active.id,
         epoch=present.epoch,
+        trouble=progress.trouble,
     )
 
 
